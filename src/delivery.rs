@@ -1,0 +1,142 @@
+//! The contract between a source, a route and a sink.
+//!
+//! A source hands on messages, each with a [`Ticket`]; the route translates them and passes them to a sink; the
+//! sink says what became of each; only then does the route tell the source that the ticket is settled, and only
+//! then may the source acknowledge it to its broker. A ticket that is never settled costs a duplicate, never a
+//! loss: a source that sees its channels close acknowledges nothing more.
+//!
+//! Everything goes in batches, so that a channel is crossed once for many messages. Shutdown needs no signal of
+//! its own: a route closes the receiver of deliveries (read no more), waits for what is in flight, then drops
+//! its senders (finish and close). Nothing here knows MQTT, RocketMQ or a mapping file.
+
+use std::{fmt, sync::Arc};
+
+use tokio::sync::mpsc;
+
+use crate::{message::Message, telemetry::EndState};
+
+/// Names a message of one source, from 0 and rising by one in the order of receipt, also over reconnects.
+pub type Ticket = u64;
+
+/// A message that a source has read and not acknowledged.
+#[derive(Debug)]
+pub struct Delivery {
+    /// What the source wants back when the message is settled.
+    pub ticket: Ticket,
+    /// The message as it was read.
+    pub message: Message,
+    /// The source believes that it has handed this message on before (MQTT's DUP, RocketMQ's reconsume count).
+    pub suspected_duplicate: bool,
+}
+
+/// A translated message on its way to a sink.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// The ticket of the delivery that it came from.
+    pub ticket: Ticket,
+    /// Messages of one route with equal order keys are stored in the order in which they are passed.
+    pub order: OrderKey,
+    /// The message, its topic now that of the destination.
+    pub message: Message,
+}
+
+/// The hash of an order key, the same in every process and on every machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct OrderKey(pub u64);
+
+/// What a sink says of a message. A sink retries for ever by itself, so there is no third word.
+#[derive(Debug)]
+pub struct Settled {
+    /// Whose outcome this is.
+    pub ticket: Ticket,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// What became of a message on the far side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The far broker confirmed that it holds the message.
+    Stored,
+    /// It can never be stored there, however often it is sent.
+    Refused(Refusal),
+}
+
+/// Why a message can never be sent, in words for the person who reads the parked file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// A stable, short name for metrics and tests, such as `body_too_large`.
+    pub kind: &'static str,
+    /// The whole reason.
+    pub reason: String,
+}
+
+impl Refusal {
+    /// A refusal of a kind, with its reason.
+    pub fn new(kind: &'static str, reason: impl Into<String>) -> Self {
+        Self { kind, reason: reason.into() }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.reason, self.kind)
+    }
+}
+
+/// How many batches may wait between two tasks: enough to overlap them, few enough to bound memory.
+const BATCHES: usize = 4;
+
+/// A source's side of its link to the route.
+#[derive(Debug)]
+pub struct SourceLink {
+    /// Where deliveries go. Closed means: read no more, keep acknowledging.
+    pub deliveries: mpsc::Sender<Vec<Delivery>>,
+    /// Tickets that may be acknowledged, in any order. Closed means: acknowledge what is settled, then end.
+    pub settled: mpsc::UnboundedReceiver<Vec<Ticket>>,
+    /// Where the source says how it is.
+    pub state: Arc<EndState>,
+}
+
+/// The route's side of its link to a source.
+#[derive(Debug)]
+pub struct SourceHandle {
+    /// What the source has read.
+    pub deliveries: mpsc::Receiver<Vec<Delivery>>,
+    /// Tickets that the source may acknowledge. Bounded by what is in flight.
+    pub settled: mpsc::UnboundedSender<Vec<Ticket>>,
+}
+
+/// A sink's side of its link to the route.
+#[derive(Debug)]
+pub struct SinkLink {
+    /// What is to be stored. Closed means: finish what was taken, then end.
+    pub outgoing: mpsc::Receiver<Vec<Outgoing>>,
+    /// What became of it. Every message passed is settled exactly once, in any order, unless the route ends first.
+    pub settled: mpsc::UnboundedSender<Vec<Settled>>,
+    /// Where the sink says how it is.
+    pub state: Arc<EndState>,
+}
+
+/// The route's side of its link to a sink.
+#[derive(Debug)]
+pub struct SinkHandle {
+    /// What is to be stored.
+    pub outgoing: mpsc::Sender<Vec<Outgoing>>,
+    /// What became of it.
+    pub settled: mpsc::UnboundedReceiver<Vec<Settled>>,
+}
+
+/// Links a source to a route.
+pub fn source_link(state: Arc<EndState>) -> (SourceLink, SourceHandle) {
+    let (deliveries, deliveries_rx) = mpsc::channel(BATCHES);
+    let (settled, settled_rx) = mpsc::unbounded_channel();
+    (SourceLink { deliveries, settled: settled_rx, state }, SourceHandle { deliveries: deliveries_rx, settled })
+}
+
+/// Links a route to a sink.
+pub fn sink_link(state: Arc<EndState>) -> (SinkLink, SinkHandle) {
+    let (outgoing, outgoing_rx) = mpsc::channel(BATCHES);
+    let (settled, settled_rx) = mpsc::unbounded_channel();
+    (SinkLink { outgoing: outgoing_rx, settled, state }, SinkHandle { outgoing, settled: settled_rx })
+}

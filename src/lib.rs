@@ -1,0 +1,19 @@
+//! rocketbridge joins MQTT brokers and Apache RocketMQ: both ways, at least once, in order.
+//!
+//! The modules in reading order; `ARCHITECTURE.md` says what must always hold.
+
+pub mod message;
+
+pub mod delivery;
+
+pub mod telemetry;
+
+pub mod settings;
+
+pub mod mapping;
+
+pub mod lmq;
+
+pub mod mqtt;
+
+pub mod rocketmq;

@@ -1,0 +1,1 @@
+//! The LMQ contract: pure functions, each citing its clause. No socket, clock or log in here.

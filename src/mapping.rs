@@ -1,0 +1,132 @@
+//! Mapping files, checked: routes as they run.
+//!
+//! `Route` is what `run`, `check`, `explain` and `test` all work on. Everything here is pure: a translation takes
+//! a message and gives a message, and cannot fail for lack of anything that was known when the file was loaded.
+
+use std::{path::PathBuf, sync::Arc};
+
+use crate::{
+    message::Qos,
+    settings::{MqttBroker, RocketMqCluster},
+};
+
+/// One route of a mapping file, with the brokers it joins.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// Unique over all files.
+    pub name: String,
+    /// The file and line where it stands, for messages.
+    pub place: Place,
+    /// Where messages are read.
+    pub from: From,
+    /// Where they are stored.
+    pub to: To,
+    /// What becomes of a message that can never be stored.
+    pub on_refuse: OnRefuse,
+    /// Topic for refused messages on the `rocketmq` cluster of this name; else a file under the data folder.
+    pub park: Park,
+    // translation: Translation — pure, in mapping/translation.rs
+}
+
+/// A place in a mapping file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file.
+    pub file: Arc<PathBuf>,
+    /// Its line, from 1.
+    pub line: usize,
+}
+
+/// Where a route reads.
+#[derive(Debug, Clone)]
+pub enum From {
+    /// A persistent MQTT session of its own.
+    Mqtt(FromMqtt),
+    /// A RocketMQ consumer group of its own.
+    RocketMq(FromRocketMq),
+}
+
+/// Reading from MQTT.
+#[derive(Debug, Clone)]
+pub struct FromMqtt {
+    /// The broker.
+    pub broker: Arc<MqttBroker>,
+    /// The session's client id.
+    pub client_id: String,
+    /// Topic filters as MQTT writes them, `$share/...` not included, in the order of the file.
+    pub filters: Vec<String>,
+    /// The shared subscription's group.
+    pub share: Option<String>,
+    /// The QoS to subscribe with.
+    pub qos: Qos,
+    /// Whether retained copies that are sent at every SUBSCRIBE are all forwarded (3.1.1 only).
+    pub forward_retained: bool,
+}
+
+/// Reading from RocketMQ.
+#[derive(Debug, Clone)]
+pub struct FromRocketMq {
+    /// The cluster.
+    pub cluster: Arc<RocketMqCluster>,
+    /// The topic, without the namespace.
+    pub topic: String,
+    /// The consumer group, without the namespace.
+    pub group: String,
+    /// Tags to take; empty means all.
+    pub tags: Vec<String>,
+    /// Where a new group starts.
+    pub start: Start,
+}
+
+/// Where a new consumer group starts reading the queues that exist when it first starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At the oldest message.
+    First,
+    /// After the newest message.
+    Last,
+    /// At the first message stored at or after this time, in milliseconds since the epoch.
+    Time(u64),
+}
+
+/// Where a route stores.
+#[derive(Debug, Clone)]
+pub enum To {
+    /// Publishes over an MQTT session of its own.
+    Mqtt {
+        /// The broker.
+        broker: Arc<MqttBroker>,
+        /// The session's client id; ends in `-out`.
+        client_id: String,
+    },
+    /// Sends to topics of a RocketMQ cluster.
+    RocketMq {
+        /// The cluster.
+        cluster: Arc<RocketMqCluster>,
+    },
+}
+
+/// What becomes of a message that can never be stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnRefuse {
+    /// Put aside with the reason; the rest goes on.
+    Park,
+    /// The route stands still until a person acts.
+    Stall,
+    /// Counted and given up.
+    Drop,
+}
+
+/// Where refused messages are put aside.
+#[derive(Debug, Clone)]
+pub enum Park {
+    /// A file per route under the data folder.
+    File,
+    /// A RocketMQ topic.
+    RocketMq {
+        /// The cluster.
+        cluster: Arc<RocketMqCluster>,
+        /// The topic.
+        topic: String,
+    },
+}

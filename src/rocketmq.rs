@@ -1,0 +1,1 @@
+//! The RocketMQ end. It never sees MQTT code.

@@ -1,0 +1,195 @@
+//! Settings, checked: the brokers, listeners and limits that routes refer to.
+//!
+//! These types hold only values that can be used as they are; `settings::load` (file and environment) makes them
+//! and reports every fault at once. A secret is never printed.
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+/// All settings of one process.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The folder of mapping files.
+    pub mappings: PathBuf,
+    /// Parked messages and snapshots.
+    pub data_dir: PathBuf,
+    /// MQTT brokers by name.
+    pub mqtt: BTreeMap<String, Arc<MqttBroker>>,
+    /// RocketMQ clusters by name.
+    pub rocketmq: BTreeMap<String, Arc<RocketMqCluster>>,
+    /// Where `/live`, `/ready` and `/metrics` are served.
+    pub admin: Option<SocketAddr>,
+    /// Limits of each route.
+    pub limits: Limits,
+    /// How long a graceful stop may take.
+    pub stop_deadline: Duration,
+    /// Signs the loop guard's marks; shared by all replicas that join the same brokers.
+    pub loop_key: Secret,
+}
+
+/// An MQTT broker and how to log in.
+#[derive(Debug, Clone)]
+pub struct MqttBroker {
+    /// Its name in the settings.
+    pub name: String,
+    /// Where it listens.
+    pub url: MqttUrl,
+    /// Which protocol to speak.
+    pub version: MqttVersion,
+    /// The stem of every session's client id.
+    pub client_id: String,
+    /// User name.
+    pub username: Option<String>,
+    /// Password.
+    pub password: Option<Secret>,
+    /// For `mqtts` and `wss`.
+    pub tls: TlsFiles,
+    /// Says to others whether the bridge is there: `online` is published retained at each connect, `offline` is
+    /// the last will and is published at a clean stop. `{client_id}` stands for the session's id.
+    pub will: Option<Will>,
+    /// Keep-alive interval, 1 s to 18 h.
+    pub keep_alive: Duration,
+    /// MQTT 5 session expiry; `None` is never.
+    pub session_expiry: Option<Duration>,
+    /// Publishes that may be unacknowledged in each direction: MQTT 5's receive maximum, and the sink's window.
+    pub window: u16,
+    /// The largest packet that is taken, in bytes.
+    pub max_packet: u32,
+    /// For the TCP, TLS and MQTT handshakes together.
+    pub connect_timeout: Duration,
+}
+
+/// Where an MQTT broker listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MqttUrl {
+    /// How to reach it.
+    pub transport: MqttTransport,
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Path of a web socket, `/mqtt` unless given.
+    pub path: String,
+}
+
+impl fmt::Display for MqttUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, path) = match self.transport {
+            MqttTransport::Tcp => ("mqtt", ""),
+            MqttTransport::Tls => ("mqtts", ""),
+            MqttTransport::Ws => ("ws", self.path.as_str()),
+            MqttTransport::Wss => ("wss", self.path.as_str()),
+        };
+        write!(f, "{scheme}://{}:{}{path}", self.host, self.port)
+    }
+}
+
+/// The transports of MQTT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MqttTransport {
+    /// `mqtt://`, port 1883.
+    Tcp,
+    /// `mqtts://`, port 8883.
+    Tls,
+    /// `ws://`, port 80.
+    Ws,
+    /// `wss://`, port 443.
+    Wss,
+}
+
+/// The protocol versions of MQTT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MqttVersion {
+    /// 3.1.1.
+    V4,
+    /// 5.0.
+    V5,
+}
+
+/// A last will.
+#[derive(Debug, Clone)]
+pub struct Will {
+    /// Topic, with `{client_id}` already replaced by whoever connects.
+    pub topic: String,
+    /// Retained while connected.
+    pub online: String,
+    /// Retained afterwards.
+    pub offline: String,
+}
+
+/// Files for TLS; read at each connect, so that renewed certificates are taken up.
+#[derive(Debug, Clone, Default)]
+pub struct TlsFiles {
+    /// Trusted authorities in PEM; the system's own when absent.
+    pub ca: Option<PathBuf>,
+    /// Our certificate chain in PEM.
+    pub certificate: Option<PathBuf>,
+    /// Its private key in PEM.
+    pub key: Option<PathBuf>,
+    /// The name to verify, when it is not the host of the address.
+    pub server_name: Option<String>,
+}
+
+/// A RocketMQ cluster and how to log in.
+#[derive(Debug, Clone)]
+pub struct RocketMqCluster {
+    /// Its name in the settings.
+    pub name: String,
+    /// `host:port` of each name server.
+    pub name_servers: Vec<String>,
+    /// ACL access key.
+    pub access_key: Option<String>,
+    /// ACL secret key.
+    pub secret_key: Option<Secret>,
+    /// TLS to name servers and brokers, when given.
+    pub tls: Option<TlsFiles>,
+    /// Prefixes topics and groups as `ns%name`, when not empty.
+    pub namespace: String,
+    /// Which send statuses count as stored besides SUCCESS.
+    pub stored_when: StoredWhen,
+    /// A deadline for requests that do not wait by design.
+    pub request_timeout: Duration,
+    /// The largest message body that the brokers take, in bytes (their `maxMessageSize`, 4 MiB by default).
+    pub max_message: usize,
+    /// How long a queue may be missing from a topic's route before its keys move to other queues.
+    pub lane_grace: Duration,
+}
+
+/// Which answers of a broker count as stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoredWhen {
+    /// SUCCESS alone: a slave or flush time-out means send again (and a duplicate).
+    Durable,
+    /// Also FLUSH_DISK_TIMEOUT, FLUSH_SLAVE_TIMEOUT and SLAVE_NOT_AVAILABLE: the master has it.
+    Accepted,
+}
+
+/// Bounds of what a route holds in memory.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Messages in flight per route.
+    pub messages: usize,
+    /// Bytes in flight per route.
+    pub bytes: usize,
+}
+
+/// Text that must not be seen: its `Debug` hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a secret.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The secret itself, for the one place that sends or signs.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}

@@ -1,0 +1,314 @@
+//! Every metric and every state that a person can ask for, named once.
+//!
+//! Ends and routes hold the handles and touch them; only the admin listener reads them out. Labels are routes,
+//! roles and brokers, never topics or client ids. It must never hold a secret or a payload.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicI64, AtomicU64},
+};
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, EncodeLabelValue, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+/// Which end of a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+pub enum Role {
+    /// Where messages are read.
+    Source,
+    /// Where messages are stored.
+    Sink,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RouteLabel {
+    route: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EndLabel {
+    route: String,
+    role: Role,
+    broker: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    route: String,
+    reason: String,
+}
+
+/// The registry of one process. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Telemetry {
+    registry: Arc<Registry>,
+    families: Arc<Families>,
+}
+
+#[derive(Debug)]
+struct Families {
+    received: Family<RouteLabel, Counter>,
+    stored: Family<RouteLabel, Counter>,
+    suspected: Family<RouteLabel, Counter>,
+    parked: Family<RouteLabel, Counter>,
+    refused: Family<ReasonLabel, Counter>,
+    dropped: Family<ReasonLabel, Counter>,
+    in_flight: Family<RouteLabel, Gauge>,
+    in_flight_bytes: Family<RouteLabel, Gauge>,
+    oldest: Family<RouteLabel, Gauge<f64, AtomicU64>>,
+    stalled: Family<RouteLabel, Gauge>,
+    latency: Family<RouteLabel, Histogram, fn() -> Histogram>,
+    retried: Family<EndLabel, Counter>,
+    up: Family<EndLabel, Gauge>,
+    lag: Family<EndLabel, Gauge<i64, AtomicI64>>,
+}
+
+/// From half a millisecond to half a minute, by factors of about two.
+fn latency_histogram() -> Histogram {
+    Histogram::new([
+        0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0,
+    ])
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        let families = Families {
+            received: Family::default(),
+            stored: Family::default(),
+            suspected: Family::default(),
+            parked: Family::default(),
+            refused: Family::default(),
+            dropped: Family::default(),
+            in_flight: Family::default(),
+            in_flight_bytes: Family::default(),
+            oldest: Family::default(),
+            stalled: Family::default(),
+            latency: Family::new_with_constructor(latency_histogram as fn() -> Histogram),
+            retried: Family::default(),
+            up: Family::default(),
+            lag: Family::default(),
+        };
+        let mut registry = Registry::with_prefix("rocketbridge");
+        let f = &families;
+        registry.register("received", "Messages read from the source, redeliveries included", f.received.clone());
+        registry.register("stored", "Messages that the sink confirmed", f.stored.clone());
+        registry.register("duplicates_suspected", "Messages that the source says it sent before", f.suspected.clone());
+        registry.register("parked", "Messages put aside with their reason", f.parked.clone());
+        registry.register("refused", "Messages that can never be stored, by reason", f.refused.clone());
+        registry.register(
+            "dropped",
+            "Messages given up by rule (QoS 0 at the limit, expired, echo, on_refuse = drop, lost by retention)",
+            f.dropped.clone(),
+        );
+        registry.register("in_flight", "Messages read and not yet settled", f.in_flight.clone());
+        registry.register_with_unit(
+            "in_flight",
+            "Memory held by messages in flight",
+            Unit::Bytes,
+            f.in_flight_bytes.clone(),
+        );
+        registry.register_with_unit(
+            "oldest_unsettled_age",
+            "Age of the oldest message in flight",
+            Unit::Seconds,
+            f.oldest.clone(),
+        );
+        registry.register("stalled", "1 while messages wait and the sink cannot take them", f.stalled.clone());
+        registry.register_with_unit("latency", "From receipt to confirmation", Unit::Seconds, f.latency.clone());
+        registry.register("retried", "Requests that an end sent again", f.retried.clone());
+        registry.register("up", "1 while an end is connected and able to work", f.up.clone());
+        registry.register("lag", "Messages that wait at the source's broker, where it says so", f.lag.clone());
+        Self { registry: Arc::new(registry), families: Arc::new(families) }
+    }
+}
+
+impl Telemetry {
+    /// All metrics in the OpenMetrics text format, which Prometheus reads.
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        match encode(&mut text, &self.registry) {
+            Ok(()) => text,
+            Err(std::fmt::Error) => unreachable!("writing to a string cannot fail"),
+        }
+    }
+
+    /// The handles of one route.
+    pub fn route(&self, route: &str, source_broker: &str, sink_broker: &str) -> RouteTelemetry {
+        let label = RouteLabel { route: route.to_owned() };
+        let f = &self.families;
+        RouteTelemetry {
+            received: f.received.get_or_create_owned(&label),
+            stored: f.stored.get_or_create_owned(&label),
+            suspected_duplicates: f.suspected.get_or_create_owned(&label),
+            parked: f.parked.get_or_create_owned(&label),
+            in_flight: f.in_flight.get_or_create_owned(&label),
+            in_flight_bytes: f.in_flight_bytes.get_or_create_owned(&label),
+            oldest_age: f.oldest.get_or_create_owned(&label),
+            stalled: f.stalled.get_or_create_owned(&label),
+            latency: f.latency.get_or_create_owned(&label),
+            source: self.end(route, Role::Source, source_broker),
+            sink: self.end(route, Role::Sink, sink_broker),
+            families: self.families.clone(),
+            label,
+        }
+    }
+
+    fn end(&self, route: &str, role: Role, broker: &str) -> Arc<EndState> {
+        let label = EndLabel { route: route.to_owned(), role, broker: broker.to_owned() };
+        let f = &self.families;
+        Arc::new(EndState {
+            route: route.to_owned(),
+            role,
+            broker: broker.to_owned(),
+            retried: f.retried.get_or_create_owned(&label),
+            lag: f.lag.get_or_create_owned(&label),
+            up: f.up.get_or_create_owned(&label),
+            condition: Mutex::new(Condition::Down {
+                reason: "starting".to_owned(),
+                since: Instant::now(),
+                said: false,
+            }),
+            dropped: DroppedCounters { families: self.families.clone(), route: route.to_owned() },
+        })
+    }
+
+    /// Forgets a removed route's series.
+    pub fn remove(&self, route: &RouteTelemetry) {
+        let f = &self.families;
+        for family in [&f.received, &f.stored, &f.suspected, &f.parked] {
+            family.remove(&route.label);
+        }
+        for family in [&f.in_flight, &f.in_flight_bytes, &f.stalled] {
+            family.remove(&route.label);
+        }
+        f.oldest.remove(&route.label);
+        f.latency.remove(&route.label);
+        for end in [&route.source, &route.sink] {
+            let label = EndLabel { route: end.route.clone(), role: end.role, broker: end.broker.clone() };
+            f.retried.remove(&label);
+            f.up.remove(&label);
+            f.lag.remove(&label);
+        }
+    }
+}
+
+/// One route's numbers.
+#[derive(Debug)]
+pub struct RouteTelemetry {
+    /// Messages read.
+    pub received: Counter,
+    /// Messages confirmed.
+    pub stored: Counter,
+    /// Messages that the source says it sent before.
+    pub suspected_duplicates: Counter,
+    /// Messages put aside.
+    pub parked: Counter,
+    /// Messages read and not settled.
+    pub in_flight: Gauge,
+    /// Their weight in bytes.
+    pub in_flight_bytes: Gauge,
+    /// Seconds.
+    pub oldest_age: Gauge<f64, AtomicU64>,
+    /// 0 or 1.
+    pub stalled: Gauge,
+    /// Seconds from receipt to confirmation.
+    pub latency: Histogram,
+    /// How the source is.
+    pub source: Arc<EndState>,
+    /// How the sink is.
+    pub sink: Arc<EndState>,
+    families: Arc<Families>,
+    label: RouteLabel,
+}
+
+impl RouteTelemetry {
+    /// Counts a refusal under its kind.
+    pub fn refused(&self, kind: &'static str) {
+        let label = ReasonLabel { route: self.label.route.clone(), reason: kind.to_owned() };
+        self.families.refused.get_or_create(&label).inc();
+    }
+
+    /// Counts messages that were given up by rule.
+    pub fn dropped(&self, reason: &'static str, count: u64) {
+        self.source.dropped(reason, count);
+    }
+}
+
+#[derive(Debug)]
+struct DroppedCounters {
+    families: Arc<Families>,
+    route: String,
+}
+
+/// What one end of a route says of itself. Its tasks write it, the route and the admin listener read it.
+#[derive(Debug)]
+pub struct EndState {
+    route: String,
+    role: Role,
+    broker: String,
+    /// Requests sent again.
+    pub retried: Counter,
+    /// Messages waiting at the broker.
+    pub lag: Gauge<i64, AtomicI64>,
+    up: Gauge,
+    condition: Mutex<Condition>,
+    dropped: DroppedCounters,
+}
+
+#[derive(Debug, Clone)]
+enum Condition {
+    Up,
+    Down { reason: String, since: Instant, said: bool },
+}
+
+impl EndState {
+    /// The broker's name in the settings.
+    pub fn broker(&self) -> &str {
+        &self.broker
+    }
+
+    /// The end can work. Logs the end of an outage once.
+    pub fn up(&self) {
+        let mut condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Condition::Down { since, said, .. } = &*condition {
+            self.up.set(1);
+            if *said {
+                info!(route = %self.route, broker = %self.broker, role = ?self.role, away_s = since.elapsed().as_secs_f64(), "works again");
+            }
+            *condition = Condition::Up;
+        }
+    }
+
+    /// The end cannot work, and why. Call it at every failed try: only a new reason is logged.
+    pub fn down(&self, reason: impl Into<String>) {
+        let reason = reason.into();
+        let mut condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = match &*condition {
+            Condition::Down { reason: old, said: true, .. } if *old == reason => return,
+            Condition::Down { since, .. } => *since,
+            Condition::Up => Instant::now(),
+        };
+        self.up.set(0);
+        warn!(route = %self.route, broker = %self.broker, role = ?self.role, %reason, "cannot work, waiting");
+        *condition = Condition::Down { reason, since, said: true };
+    }
+
+    /// Why the end cannot work, or nothing when it can.
+    pub fn reason(&self) -> Option<String> {
+        match &*self.condition.lock().unwrap_or_else(PoisonError::into_inner) {
+            Condition::Up => None,
+            Condition::Down { reason, .. } => Some(reason.clone()),
+        }
+    }
+
+    /// Counts messages that this end gave up by rule, under a stable short reason such as `qos0_at_limit`.
+    pub fn dropped(&self, reason: &'static str, count: u64) {
+        let label = ReasonLabel { route: self.dropped.route.clone(), reason: reason.to_owned() };
+        self.dropped.families.dropped.get_or_create(&label).inc_by(count);
+    }
+}
