@@ -11,7 +11,7 @@
 
 use std::{fmt, sync::Arc};
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use crate::{message::Message, telemetry::EndState};
 
@@ -38,6 +38,8 @@ pub struct Outgoing {
     pub order: OrderKey,
     /// The message, its topic now that of the destination.
     pub message: Message,
+    /// When it expires (MQTT 5 message expiry): the sink writes what remains, and settles it as expired afterwards.
+    pub deadline: Option<Instant>,
 }
 
 /// The hash of an order key, the same in every process and on every machine.
@@ -60,6 +62,8 @@ pub enum Outcome {
     Stored,
     /// It can never be stored there, however often it is sent.
     Refused(Refusal),
+    /// Its time was over before it could be sent.
+    Expired,
 }
 
 /// Why a message can never be sent, in words for the person who reads the parked file.
