@@ -12,6 +12,8 @@ pub mod settings;
 
 pub mod mapping;
 
+pub mod tls;
+
 pub mod lmq;
 
 pub mod mqtt;
