@@ -27,6 +27,8 @@ pub struct Delivery {
     pub message: Message,
     /// The source believes that it has handed this message on before (MQTT's DUP, RocketMQ's reconsume count).
     pub suspected_duplicate: bool,
+    /// The source could not read it: the payload holds it raw, and the route parks it instead of translating it.
+    pub unreadable: Option<Refusal>,
 }
 
 /// A translated message on its way to a sink.

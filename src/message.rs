@@ -24,7 +24,10 @@ pub struct Message {
     pub tag: Option<String>,
     /// RocketMQ's keys, separated by spaces.
     pub keys: Option<String>,
-    /// User properties in their order, repeats included. Never holds a reserved name (`lmq::properties`).
+    /// LMQ-10.2 `__SHARDINGKEY`: the key of an ordered message. Only ever read from RocketMQ.
+    pub sharding_key: Option<String>,
+    /// User properties in their order, repeats included. A reserved name (`lmq::properties`) among them never
+    /// becomes a RocketMQ property of its own.
     pub user_properties: Vec<(String, String)>,
     /// MQTT 5 content type.
     pub content_type: Option<String>,
@@ -57,6 +60,7 @@ impl Message {
             client_id: None,
             tag: None,
             keys: None,
+            sharding_key: None,
             user_properties: Vec::new(),
             content_type: None,
             response_topic: None,
@@ -79,6 +83,7 @@ impl Message {
             + text(&self.client_id)
             + text(&self.tag)
             + text(&self.keys)
+            + text(&self.sharding_key)
             + text(&self.content_type)
             + text(&self.response_topic)
             + self.correlation_data.as_ref().map_or(0, Bytes::len)
