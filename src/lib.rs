@@ -19,3 +19,9 @@ pub mod lmq;
 pub mod mqtt;
 
 pub mod rocketmq;
+
+pub mod parking;
+
+pub mod status;
+
+pub mod http;

@@ -159,7 +159,7 @@ pub struct RocketMqCluster {
 pub enum StoredWhen {
     /// SUCCESS alone: a slave or flush time-out means send again (and a duplicate).
     Durable,
-    /// Also FLUSH_DISK_TIMEOUT, FLUSH_SLAVE_TIMEOUT and SLAVE_NOT_AVAILABLE: the master has it.
+    /// Also `FLUSH_DISK_TIMEOUT`, `FLUSH_SLAVE_TIMEOUT` and `SLAVE_NOT_AVAILABLE`: the master has it.
     Accepted,
 }
 

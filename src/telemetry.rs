@@ -23,6 +23,8 @@ pub enum Role {
     Source,
     /// Where messages are stored.
     Sink,
+    /// Where refused messages are put aside.
+    Park,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -138,7 +140,7 @@ impl Telemetry {
     }
 
     /// The handles of one route.
-    pub fn route(&self, route: &str, source_broker: &str, sink_broker: &str) -> RouteTelemetry {
+    pub fn route(&self, route: &str, source_broker: &str, sink_broker: &str, park: &str) -> RouteTelemetry {
         let label = RouteLabel { route: route.to_owned() };
         let f = &self.families;
         RouteTelemetry {
@@ -153,6 +155,7 @@ impl Telemetry {
             latency: f.latency.get_or_create_owned(&label),
             source: self.end(route, Role::Source, source_broker),
             sink: self.end(route, Role::Sink, sink_broker),
+            park: self.end(route, Role::Park, park),
             families: self.families.clone(),
             label,
         }
@@ -188,7 +191,7 @@ impl Telemetry {
         }
         f.oldest.remove(&route.label);
         f.latency.remove(&route.label);
-        for end in [&route.source, &route.sink] {
+        for end in [&route.source, &route.sink, &route.park] {
             let label = EndLabel { route: end.route.clone(), role: end.role, broker: end.broker.clone() };
             f.retried.remove(&label);
             f.up.remove(&label);
@@ -222,6 +225,8 @@ pub struct RouteTelemetry {
     pub source: Arc<EndState>,
     /// How the sink is.
     pub sink: Arc<EndState>,
+    /// How parking is.
+    pub park: Arc<EndState>,
     families: Arc<Families>,
     label: RouteLabel,
 }
@@ -231,6 +236,11 @@ impl RouteTelemetry {
     pub fn refused(&self, kind: &'static str) {
         let label = ReasonLabel { route: self.label.route.clone(), reason: kind.to_owned() };
         self.families.refused.get_or_create(&label).inc();
+    }
+
+    /// Why the sink or parking cannot work, or nothing when both can.
+    pub fn blocked_by(&self) -> Option<String> {
+        self.sink.reason().or_else(|| self.park.reason())
     }
 
     /// Counts messages that were given up by rule.

@@ -1,0 +1,58 @@
+//! The admin listener: is it alive, is it ready, what are its numbers.
+//!
+//! It answers GET alone, bounds how many may ask at once, and shows no payload, topic, client id or secret.
+
+mod bounded;
+
+use std::future::Future;
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header},
+    response::IntoResponse,
+    routing::get,
+};
+use tokio::{io, net::TcpListener};
+
+use crate::{status::Status, telemetry::Telemetry};
+use bounded::Bounded;
+
+const INDEX: &str = "rocketbridge\n\n\
+    /live     200 while the process runs\n\
+    /ready    200 when every route can read and write, else 503; JSON says which cannot and why\n\
+    /metrics  numbers for Prometheus\n";
+
+#[derive(Debug, Clone)]
+struct Shown {
+    status: Status,
+    telemetry: Telemetry,
+}
+
+/// Serves the admin pages until `shutdown`.
+pub async fn serve(
+    listener: TcpListener,
+    status: Status,
+    telemetry: Telemetry,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let router = Router::new()
+        .route("/", get(|| async { INDEX }))
+        .route("/live", get(|| async { "alive\n" }))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(Shown { status, telemetry });
+    axum::serve(Bounded::new(listener), router).with_graceful_shutdown(shutdown).await
+}
+
+async fn ready(State(shown): State<Shown>) -> impl IntoResponse {
+    let readiness = shown.status.readiness();
+    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = serde_json::to_string(&readiness).expect("strings, numbers and lists of them are JSON");
+    (status, [(header::CONTENT_TYPE, "application/json")], body)
+}
+
+async fn metrics(State(shown): State<Shown>) -> impl IntoResponse {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], shown.telemetry.encode())
+}

@@ -1,0 +1,273 @@
+//! The file of a route's parked messages, under `<data_dir>/parked/`: one record a line, oldest first.
+//!
+//! A running bridge appends while a person lists or replays, so every change is made under a lock, and a replay
+//! first takes the file away by renaming it. A line is on disk before its message is acknowledged.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufRead, BufReader, Write},
+    path::{Path, PathBuf},
+};
+
+use super::record::{Record, RecordError};
+use crate::delivery::{Delivery, SourceLink, Ticket};
+
+/// How many parked messages a replay passes on at a time.
+const BATCH: usize = 64;
+
+/// Where one route's parked messages are kept.
+#[derive(Debug, Clone)]
+pub struct ParkedFile {
+    folder: PathBuf,
+    route: String,
+}
+
+/// A line of a file: a record, or why it is none.
+#[derive(Debug)]
+pub struct Parked {
+    /// Where it stands.
+    pub file: PathBuf,
+    /// From 1.
+    pub line: usize,
+    /// What it holds.
+    pub record: Result<Record, RecordError>,
+}
+
+impl ParkedFile {
+    /// The file of a route. Nothing is created yet.
+    pub fn new(data_dir: &Path, route: &str) -> Self {
+        Self { folder: data_dir.join("parked"), route: route.to_owned() }
+    }
+
+    /// The routes that have parked messages under a data folder, sorted.
+    pub fn routes(data_dir: &Path) -> io::Result<Vec<String>> {
+        let folder = data_dir.join("parked");
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let mut routes = Vec::new();
+        for entry in entries {
+            let name = entry?.file_name();
+            let stem = name.to_str().and_then(|name| name.strip_suffix(".jsonl"));
+            if let Some(stem) = stem {
+                routes.push(stem.strip_suffix(".replaying").unwrap_or(stem).to_owned());
+            }
+        }
+        routes.sort();
+        routes.dedup();
+        Ok(routes)
+    }
+
+    /// Where new records go.
+    pub fn path(&self) -> PathBuf {
+        self.folder.join(format!("{}.jsonl", self.route))
+    }
+
+    /// What a replay has taken away and not finished.
+    fn replaying(&self) -> PathBuf {
+        self.folder.join(format!("{}.replaying.jsonl", self.route))
+    }
+
+    fn lock(&self, name: &str) -> io::Result<File> {
+        fs::create_dir_all(&self.folder)?;
+        let lock =
+            OpenOptions::new().create(true).append(true).open(self.folder.join(format!("{}.{name}", self.route)))?;
+        Ok(lock)
+    }
+
+    /// Appends records and returns once they are on disk. A torn last line of a crash is ended first, so that it
+    /// cannot swallow what follows.
+    pub fn append(&self, records: &[Record]) -> io::Result<()> {
+        let lock = self.lock("lock")?;
+        lock.lock()?;
+        let path = self.path();
+        let is_new = !path.exists();
+        let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
+        let mut text = if ends_torn(&path)? { String::from("\n") } else { String::new() };
+        for record in records {
+            text.push_str(&record.to_line());
+            text.push('\n');
+        }
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        if is_new {
+            File::open(&self.folder)?.sync_all()?;
+        }
+        Ok(())
+    }
+
+    /// Every parked message of this route, an unfinished replay's first.
+    pub fn list(&self) -> io::Result<Vec<Parked>> {
+        let mut all = Vec::new();
+        for path in [self.replaying(), self.path()] {
+            match File::open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                file => read_lines(&path, BufReader::new(file?), |parked| all.push(parked))?,
+            }
+        }
+        Ok(all)
+    }
+
+    /// Takes the parked messages away for a replay. Refused while another replay of this route is under way.
+    /// An unfinished replay is gone on with; call again for what was parked since.
+    pub fn take(&self) -> io::Result<Replay> {
+        let guard = self.lock("replay.lock")?;
+        guard.try_lock().map_err(|_| io::Error::new(io::ErrorKind::WouldBlock, "another replay of this route runs"))?;
+        let lock = self.lock("lock")?;
+        lock.lock()?;
+        let replaying = self.replaying();
+        if !replaying.exists() {
+            fs::rename(self.path(), &replaying)?;
+        }
+        let mut lines = Vec::new();
+        read_lines(&replaying, BufReader::new(File::open(&replaying)?), |parked| lines.push(parked))?;
+        Ok(Replay { file: replaying, lines, _guard: guard })
+    }
+}
+
+/// Whether the last byte is not an end of line.
+fn ends_torn(path: &Path) -> io::Result<bool> {
+    use std::io::{Read, Seek, SeekFrom};
+    let mut file = File::open(path)?;
+    if file.metadata()?.len() == 0 {
+        return Ok(false);
+    }
+    file.seek(SeekFrom::End(-1))?;
+    let mut last = [0];
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
+}
+
+fn read_lines(path: &Path, reader: impl BufRead, mut each: impl FnMut(Parked)) -> io::Result<()> {
+    for (index, line) in reader.split(b'\n').enumerate() {
+        let line = line?;
+        if line.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        let record = Record::from_line(&String::from_utf8_lossy(&line));
+        each(Parked { file: path.to_owned(), line: index + 1, record });
+    }
+    Ok(())
+}
+
+/// Parked messages on their way through their route again.
+#[derive(Debug)]
+pub struct Replay {
+    file: PathBuf,
+    lines: Vec<Parked>,
+    _guard: File,
+}
+
+impl Replay {
+    /// The messages that will be sent, and the lines that cannot be read.
+    pub fn lines(&self) -> &[Parked] {
+        &self.lines
+    }
+}
+
+/// A source that reads parked messages. It ends when all are settled; then it removes the file, but for lines that
+/// were not readable or not settled, which stay.
+pub async fn replay_source(replay: Replay, link: SourceLink) -> io::Result<usize> {
+    let SourceLink { deliveries, mut settled, state } = link;
+    state.up();
+    let mut waiting: Vec<Option<&Parked>> = replay.lines.iter().map(Some).collect();
+    let mut sent: Ticket = 0;
+    let mut to_send = replay.lines.iter().enumerate().filter_map(|(index, parked)| {
+        let message = parked.record.as_ref().ok()?.message().ok()?;
+        Some(Delivery { ticket: index as Ticket, message, suspected_duplicate: true })
+    });
+    loop {
+        let batch: Vec<Delivery> = to_send.by_ref().take(BATCH).collect();
+        if batch.is_empty() {
+            break;
+        }
+        sent += batch.len() as Ticket;
+        if deliveries.send(batch).await.is_err() {
+            break;
+        }
+    }
+    drop(deliveries);
+    let mut done: Ticket = 0;
+    while done < sent {
+        let Some(tickets) = settled.recv().await else { break };
+        for ticket in tickets {
+            let slot = usize::try_from(ticket).ok().and_then(|index| waiting.get_mut(index));
+            done += Ticket::from(slot.is_some_and(|slot| slot.take().is_some()));
+        }
+    }
+    let left: Vec<&Parked> = waiting.into_iter().flatten().collect();
+    rewrite(&replay.file, &left)?;
+    Ok(left.len())
+}
+
+/// Keeps only what is left, byte for byte where it could not be read.
+fn rewrite(path: &Path, left: &[&Parked]) -> io::Result<()> {
+    if left.is_empty() {
+        return fs::remove_file(path);
+    }
+    let mut kept = Vec::new();
+    for (index, line) in BufReader::new(File::open(path)?).split(b'\n').enumerate() {
+        let line = line?;
+        if left.iter().any(|parked| parked.line == index + 1) {
+            kept.extend_from_slice(&line);
+            kept.push(b'\n');
+        }
+    }
+    let fresh = path.with_extension("fresh");
+    let mut file = File::create(&fresh)?;
+    file.write_all(&kept)?;
+    file.sync_all()?;
+    fs::rename(fresh, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        delivery::{Refusal, source_link},
+        message::{Message, Topic},
+        telemetry::Telemetry,
+    };
+
+    fn record(topic: &str) -> Record {
+        Record::new("r", &Message::new(Topic::from_mqtt(topic), "x"), &Refusal::new("k", "why"), 1)
+    }
+
+    #[test]
+    fn a_torn_line_does_not_swallow_the_next_record() {
+        let data = tempfile::tempdir().expect("a folder");
+        let parked = ParkedFile::new(data.path(), "r");
+        parked.append(&[record("a")]).expect("written");
+        let mut file = OpenOptions::new().append(true).open(parked.path()).expect("the file");
+        file.write_all(b"{\"version\":1,\"rou").expect("torn");
+        parked.append(&[record("b")]).expect("written");
+        let lines = parked.list().expect("read");
+        let topics: Vec<_> = lines.iter().map(|line| line.record.as_ref().ok().map(Record::topic)).collect();
+        assert_eq!(topics, [Some("a".into()), None, Some("b".into())]);
+        assert_eq!(ParkedFile::routes(data.path()).expect("listed"), ["r"]);
+    }
+
+    #[tokio::test]
+    async fn a_replay_keeps_what_was_not_settled_or_not_readable() {
+        let data = tempfile::tempdir().expect("a folder");
+        let parked = ParkedFile::new(data.path(), "r");
+        parked.append(&[record("a"), record("b"), record("c")]).expect("written");
+        fs::write(parked.path(), [fs::read(parked.path()).expect("read"), b"rubbish\n".to_vec()].concat())
+            .expect("written");
+        let telemetry = Telemetry::default().route("r", "file", "far", "file");
+        let (link, mut handle) = source_link(telemetry.source.clone());
+        let replay = parked.take().expect("taken");
+        parked.append(&[record("later")]).expect("a running bridge goes on parking");
+        assert!(parked.take().is_err(), "one replay at a time");
+        let source = tokio::spawn(replay_source(replay, link));
+        let batch = handle.deliveries.recv().await.expect("a batch");
+        assert_eq!(batch.len(), 3);
+        handle.settled.send(vec![0, 2, 2]).expect("the source listens");
+        drop(handle);
+        assert_eq!(source.await.expect("no panic").expect("written"), 2);
+        let left: Vec<_> =
+            parked.list().expect("read").into_iter().map(|line| line.record.ok().map(|r| r.topic())).collect();
+        assert_eq!(left, [Some("b".into()), None, Some("later".into())]);
+    }
+}
