@@ -175,7 +175,7 @@ pub async fn replay_source(replay: Replay, link: SourceLink) -> io::Result<usize
     let mut sent: Ticket = 0;
     let mut to_send = replay.lines.iter().enumerate().filter_map(|(index, parked)| {
         let message = parked.record.as_ref().ok()?.message().ok()?;
-        Some(Delivery { ticket: index as Ticket, message, suspected_duplicate: true })
+        Some(Delivery { ticket: index as Ticket, message, suspected_duplicate: true, unreadable: None })
     });
     loop {
         let batch: Vec<Delivery> = to_send.by_ref().take(BATCH).collect();

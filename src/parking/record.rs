@@ -36,6 +36,8 @@ pub struct Record {
     tag: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     keys: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sharding_key: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     user_properties: Vec<(String, String)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -85,6 +87,7 @@ impl Record {
             client_id: message.client_id.clone(),
             tag: message.tag.clone(),
             keys: message.keys.clone(),
+            sharding_key: message.sharding_key.clone(),
             user_properties: message.user_properties.clone(),
             content_type: message.content_type.clone(),
             response_topic: message.response_topic.clone(),
@@ -126,6 +129,7 @@ impl Record {
         message.client_id.clone_from(&self.client_id);
         message.tag.clone_from(&self.tag);
         message.keys.clone_from(&self.keys);
+        message.sharding_key.clone_from(&self.sharding_key);
         message.user_properties.clone_from(&self.user_properties);
         message.content_type.clone_from(&self.content_type);
         message.response_topic.clone_from(&self.response_topic);
