@@ -20,6 +20,8 @@ pub mod mqtt;
 
 pub mod rocketmq;
 
+pub mod data_dir;
+
 pub mod parking;
 
 pub mod status;

@@ -6,6 +6,7 @@
 
 mod file;
 mod record;
+pub mod topic;
 
 use std::{io, sync::Arc, time::Duration};
 

@@ -33,7 +33,7 @@ pub struct RouteReadiness {
     /// Messages wait and nothing is confirmed.
     pub stalled: bool,
     /// Messages read and not settled.
-    pub in_flight: i64,
+    pub in_flight: usize,
     /// Why it cannot read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
@@ -62,7 +62,7 @@ impl Status {
                 route: route.clone(),
                 ready,
                 stalled,
-                in_flight: telemetry.in_flight.get(),
+                in_flight: telemetry.in_flight(),
                 source,
                 sink,
                 park,

@@ -211,10 +211,8 @@ pub struct RouteTelemetry {
     pub suspected_duplicates: Counter,
     /// Messages put aside.
     pub parked: Counter,
-    /// Messages read and not settled.
-    pub in_flight: Gauge,
-    /// Their weight in bytes.
-    pub in_flight_bytes: Gauge,
+    in_flight: Gauge,
+    in_flight_bytes: Gauge,
     /// Seconds.
     pub oldest_age: Gauge<f64, AtomicU64>,
     /// 0 or 1.
@@ -232,6 +230,17 @@ pub struct RouteTelemetry {
 }
 
 impl RouteTelemetry {
+    /// Sets how many messages are read and not settled, and the bytes they occupy.
+    pub fn set_in_flight(&self, messages: usize, bytes: usize) {
+        self.in_flight.set(i64::try_from(messages).unwrap_or(i64::MAX));
+        self.in_flight_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// How many messages are read and not settled.
+    pub fn in_flight(&self) -> usize {
+        usize::try_from(self.in_flight.get()).unwrap_or(0)
+    }
+
     /// Counts a refusal under its kind.
     pub fn refused(&self, kind: &'static str) {
         let label = ReasonLabel { route: self.label.route.clone(), reason: kind.to_owned() };

@@ -1,0 +1,106 @@
+//! The data folder: one running bridge at a time, a format version, and the key that signs the loop guard's marks.
+//!
+//! It never changes what another version wrote in a format that it does not know.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use tokio_rustls::rustls::crypto::ring;
+
+use crate::settings::Secret;
+
+/// The format that this version writes.
+const FORMAT: &str = "1";
+
+/// A data folder that this process holds.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// Why a data folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// It cannot be read or written.
+    #[error("cannot use the data folder {path}: {error}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// Another process holds it.
+    #[error("the data folder {0} is in use by another rocketbridge; give each its own `data_dir`")]
+    InUse(PathBuf),
+    /// A later version wrote it.
+    #[error("the data folder {path} is in format {found}; this version knows format {FORMAT}")]
+    Format {
+        /// The folder.
+        path: PathBuf,
+        /// What its `format` file says.
+        found: String,
+    },
+}
+
+impl DataDir {
+    /// Makes the folder if need be, and holds it until dropped.
+    pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        let failed = |error| DataDirError::Io { path: path.to_owned(), error };
+        fs::create_dir_all(path).map_err(failed)?;
+        let lock = OpenOptions::new().create(true).append(true).open(path.join("lock")).map_err(failed)?;
+        lock.try_lock().map_err(|_| DataDirError::InUse(path.to_owned()))?;
+        let format = path.join("format");
+        match fs::read_to_string(&format) {
+            Ok(found) if found.trim() == FORMAT => {}
+            Ok(found) => return Err(DataDirError::Format { path: path.to_owned(), found: found.trim().to_owned() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                File::create(&format).and_then(|mut file| writeln!(file, "{FORMAT}")).map_err(failed)?;
+            }
+            Err(error) => return Err(failed(error)),
+        }
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// The key that signs the loop guard's marks when the settings give none: made once, kept for this user alone.
+    pub fn loop_key(&self) -> Result<Secret, DataDirError> {
+        let path = self.path.join("loop.key");
+        let failed = |error| DataDirError::Io { path: path.clone(), error };
+        match fs::read_to_string(&path) {
+            Ok(key) if !key.trim().is_empty() => return Ok(Secret::new(key.trim())),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            Ok(_) | Err(_) => {}
+        }
+        let mut key = [0; 32];
+        let random = ring::default_provider().secure_random;
+        random.fill(&mut key).map_err(|_| failed(io::Error::other("the system gives no random bytes")))?;
+        let key = STANDARD.encode(key);
+        let mut file =
+            OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&path).map_err(failed)?;
+        writeln!(file, "{key}").and_then(|()| file.sync_all()).map_err(failed)?;
+        Ok(Secret::new(key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_process_at_a_time_and_no_unknown_format() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        let held = DataDir::open(&path).unwrap();
+        assert!(matches!(DataDir::open(&path), Err(DataDirError::InUse(_))));
+        let key = held.loop_key().unwrap();
+        drop(held);
+        assert_eq!(DataDir::open(&path).unwrap().loop_key().unwrap(), key, "the key outlives the process");
+        fs::write(path.join("format"), "2\n").unwrap();
+        assert!(matches!(DataDir::open(&path), Err(DataDirError::Format { .. })));
+    }
+}

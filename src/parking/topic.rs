@@ -1,0 +1,113 @@
+//! Parked messages in a RocketMQ topic, read back for a person or for a replay.
+//!
+//! It reads through a source that somebody else runs, so it knows no protocol. Several routes may share a topic:
+//! records of other routes are passed over.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+use tracing::warn;
+
+use super::record::Record;
+use crate::delivery::{Delivery, SourceHandle, SourceLink, Ticket};
+
+/// Nothing came for this long: the topic has been read to its end.
+const END: Duration = Duration::from_secs(3);
+
+/// What the topic holds for a route since its last replay. Nothing is acknowledged, so it can be read again.
+pub async fn list(route: &str, mut topic: SourceHandle) -> Vec<Record> {
+    let mut records = Vec::new();
+    while let Ok(Some(batch)) = timeout(END, topic.deliveries.recv()).await {
+        records.extend(batch.iter().filter_map(|delivery| readable(delivery, route)));
+    }
+    records
+}
+
+/// A source that reads a route's parked messages from a topic, up to those parked since `begin` (milliseconds since
+/// the epoch), which this replay itself put there. What is settled is acknowledged to the topic.
+pub async fn replay(route: &str, begin: u64, mut topic: SourceHandle, mut link: SourceLink) {
+    link.state.up();
+    let mut waiting: u64 = 0;
+    let mut reading = true;
+    while reading || waiting > 0 {
+        tokio::select! {
+            settled = link.settled.recv() => {
+                let Some(tickets) = settled else { return };
+                waiting -= tickets.len() as u64;
+                let _gone = topic.settled.send(tickets);
+            }
+            batch = timeout(END, topic.deliveries.recv()), if reading => {
+                let Ok(Some(batch)) = batch else {
+                    reading = false;
+                    continue;
+                };
+                let (deliveries, passed_over) = sort_out(batch, route, begin, &mut reading);
+                waiting += deliveries.len() as u64;
+                let _gone = topic.settled.send(passed_over);
+                reading &= link.deliveries.send(deliveries).await.is_ok();
+            }
+        }
+    }
+}
+
+/// The deliveries that are this route's, and the tickets of those that are not.
+fn sort_out(batch: Vec<Delivery>, route: &str, begin: u64, reading: &mut bool) -> (Vec<Delivery>, Vec<Ticket>) {
+    let (mut deliveries, mut passed_over) = (Vec::new(), Vec::new());
+    for delivery in batch {
+        let record = readable(&delivery, route);
+        if record.as_ref().is_some_and(|record| record.parked_at >= begin) {
+            *reading = false;
+            break;
+        }
+        match record.and_then(|record| record.message().ok()) {
+            Some(message) => deliveries.push(Delivery { message, suspected_duplicate: true, ..delivery }),
+            None => passed_over.push(delivery.ticket),
+        }
+    }
+    (deliveries, passed_over)
+}
+
+fn readable(delivery: &Delivery, route: &str) -> Option<Record> {
+    let text = String::from_utf8_lossy(&delivery.message.payload);
+    match Record::from_line(&text) {
+        Ok(record) => (record.route == route).then_some(record),
+        Err(error) => {
+            warn!(route, %error, queue = ?delivery.message.queue, "passed over: it stays in the topic");
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        delivery::{Refusal, source_link},
+        message::{Message, Topic},
+        telemetry::Telemetry,
+    };
+
+    fn parked(ticket: Ticket, route: &str, at: u64) -> Delivery {
+        let record = Record::new(route, &Message::new(Topic::from_mqtt("a/b"), "x"), &Refusal::new("k", "why"), at);
+        let message = Message::new(Topic::from_parts("park", ""), record.to_line());
+        Delivery { ticket, message, suspected_duplicate: false, unreadable: None }
+    }
+
+    #[tokio::test]
+    async fn a_replay_sends_its_routes_own_and_never_what_it_parked_itself() {
+        let telemetry = Telemetry::default().route("r", "main", "edge", "main");
+        let (topic_link, topic) = source_link(telemetry.source.clone());
+        let (link, mut route) = source_link(telemetry.source.clone());
+        let mut topic_settled = topic_link.settled;
+        let batch = vec![parked(0, "other", 1), parked(1, "r", 1), parked(2, "r", 100), parked(3, "r", 101)];
+        topic_link.deliveries.send(batch).await.unwrap();
+        let replay = tokio::spawn(async move { replay("r", 100, topic, link).await });
+        let sent = route.deliveries.recv().await.unwrap();
+        assert_eq!(sent.iter().map(|delivery| delivery.ticket).collect::<Vec<_>>(), [1]);
+        assert_eq!(sent[0].message.topic.as_str(), "a/b");
+        assert_eq!(topic_settled.recv().await.unwrap(), [0]);
+        route.settled.send(vec![1]).unwrap();
+        assert_eq!(topic_settled.recv().await.unwrap(), [1]);
+        replay.await.unwrap();
+    }
+}
