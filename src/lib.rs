@@ -8,6 +8,10 @@ pub mod delivery;
 
 pub mod telemetry;
 
+pub mod diagnostic;
+
+pub mod toml_reader;
+
 pub mod settings;
 
 pub mod mapping;

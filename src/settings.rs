@@ -3,7 +3,11 @@
 //! These types hold only values that can be used as they are; `settings::load` (file and environment) makes them
 //! and reports every fault at once. A secret is never printed.
 
+mod load;
+
 use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+pub use self::load::{Environment, load};
 
 /// All settings of one process.
 #[derive(Debug, Clone)]
@@ -22,8 +26,9 @@ pub struct Settings {
     pub limits: Limits,
     /// How long a graceful stop may take.
     pub stop_deadline: Duration,
-    /// Signs the loop guard's marks; shared by all replicas that join the same brokers.
-    pub loop_key: Secret,
+    /// Signs the loop guard's marks; shared by all replicas that join the same brokers. Without one, the process keeps
+    /// a random one in `data_dir`.
+    pub loop_key: Option<Secret>,
 }
 
 /// An MQTT broker and how to log in.

@@ -1,0 +1,143 @@
+use std::{path::Path, time::Duration};
+
+use super::{Environment, load};
+use crate::{
+    diagnostic::{Faults, Report},
+    settings::{MqttVersion, Secret, Settings},
+};
+
+const MINIMAL: &str = r#"
+[mqtt.edge]
+url = "mqtt://broker"
+[rocketmq.main]
+name_servers = "ns"
+"#;
+
+fn read(text: &str, environment: &Environment) -> (Settings, Report) {
+    let faults = Faults::default();
+    let settings = load(Path::new("conf/rocketbridge.toml"), text, environment, &faults);
+    (settings, faults.into_report())
+}
+
+#[test]
+fn a_minimal_file_is_four_lines() {
+    let (settings, report) = read(MINIMAL, &Environment::default());
+    assert_eq!(report.render(false), "");
+    insta::assert_debug_snapshot!(settings);
+}
+
+#[test]
+fn the_environment_overrides_and_adds() {
+    let environment = Environment::from([
+        ("ROCKETBRIDGE__MQTT__EDGE__VERSION", "3.1.1"),
+        ("ROCKETBRIDGE__MQTT__EDGE__WINDOW", "20"),
+        ("ROCKETBRIDGE__MQTT__EDGE__USERNAME", "u"),
+        ("ROCKETBRIDGE__MQTT__EDGE__PASSWORD", "p"),
+        ("ROCKETBRIDGE__ROCKETMQ__MAIN__NAME_SERVERS", "a:1; b"),
+        ("ROCKETBRIDGE__ROCKETMQ__SECOND__NAME_SERVERS", "c"),
+        ("ROCKETBRIDGE__LIMITS__BYTES", "1MiB"),
+        ("UNRELATED", "x"),
+    ]);
+    let (settings, report) = read(MINIMAL, &environment);
+    assert_eq!(report.render(false), "", "an overriding secret is not a plain file's");
+    let edge = &settings.mqtt["edge"];
+    assert_eq!((edge.version, edge.window), (MqttVersion::V4, 20));
+    assert_eq!(edge.password.as_ref().map(Secret::reveal), Some("p"));
+    assert_eq!(settings.rocketmq["main"].name_servers, ["a:1", "b:9876"]);
+    assert_eq!(settings.rocketmq["second"].name_servers, ["c:9876"]);
+    assert_eq!(settings.limits.bytes, 1 << 20);
+}
+
+#[test]
+fn an_override_finds_a_name_with_a_dash_or_capitals() {
+    let environment = Environment::from([("ROCKETBRIDGE__MQTT__MY_EDGE__WINDOW", "7")]);
+    let (settings, _) = read("[mqtt.My-Edge]\nurl = \"mqtt://b\"", &environment);
+    assert_eq!(settings.mqtt["My-Edge"].window, 7);
+}
+
+#[test]
+fn secrets_come_from_the_environment_or_a_file_without_its_line_end() {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    std::fs::write(folder.path().join("secret"), "from file\n").expect("the folder can be written");
+    let text = r#"
+        [mqtt.edge]
+        url = "mqtt://b"
+        username = "u"
+        password = { file = "secret" }
+        [rocketmq.main]
+        name_servers = ["n"]
+        access_key = "AK"
+        secret_key = { env = "SK" }
+    "#;
+    let faults = Faults::default();
+    let path = folder.path().join("rocketbridge.toml");
+    let settings = load(&path, text, &Environment::from([("SK", "from env")]), &faults);
+    assert_eq!(faults.into_report().render(false), "");
+    assert_eq!(settings.mqtt["edge"].password.as_ref().map(Secret::reveal), Some("from file"));
+    assert_eq!(settings.rocketmq["main"].secret_key.as_ref().map(Secret::reveal), Some("from env"));
+}
+
+#[test]
+fn session_expiry_may_be_never_or_a_time() {
+    for (text, expiry) in [("never", None), ("7d", Some(Duration::from_secs(7 * 86_400)))] {
+        let (settings, report) =
+            read(&format!("mqtt.a = {{ url = \"mqtt://b\", session_expiry = \"{text}\" }}"), &Environment::default());
+        assert_eq!(report.render(false), "");
+        assert_eq!(settings.mqtt["a"].session_expiry, expiry);
+    }
+}
+
+#[test]
+fn every_fault_is_shown_at_once_and_no_secret_with_it() {
+    let text = r#"
+maping = "x"
+stop_deadline = "soon"
+
+[mqtt.edge]
+url = "tcp://broker:1883"
+version = 5
+pasword = "hunter1"
+keep_alive = "0s"
+window = 70000
+tls = { certificate = "nowhere.pem" }
+will = { topic = "state/+" }
+
+[mqtt."a b"]
+url = "mqtt://u:hunter2@b"
+
+[mqtt.old]
+url = "mqtt://b"
+version = "3.1.1"
+session_expiry = "1h"
+password = "hunter3"
+
+[rocketmq.main]
+name_servers = ["ns1:9876", "bad port:x"]
+secret_key = { env = "NOT_SET" }
+stored_when = "durably"
+max_message = "4 megs"
+
+[http]
+admin = "localhost"
+
+[limits]
+messages = 0
+"#;
+    let environment = Environment::from([
+        ("ROCKETBRIDGE__MQTT__EDGE__MAX_PACKET", "much"),
+        ("ROCKETBRIDGE__MQTT__EDGE__PASSWORT", "hunter4"),
+        ("ROCKETBRIDGE__LIMITS", "5"),
+        ("ROCKETBRIDGE__MQTT____URL", "x"),
+    ]);
+    let report = read(text, &environment).1.render(false);
+    assert!(!report.contains("hunter"), "{report}");
+    insta::assert_snapshot!(report);
+}
+
+#[test]
+fn syntax_errors_are_shown_together_and_nothing_is_called_missing_for_them() {
+    let text = "[mqtt.edge]\nurl \"mqtt://b\"\npassword = \"hunter1\nwindow = 5 5\n";
+    let report = read(text, &Environment::default()).1.render(false);
+    assert!(!report.contains("hunter"), "{report}");
+    insta::assert_snapshot!(report);
+}
