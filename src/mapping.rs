@@ -3,6 +3,10 @@
 //! `Route` is what `run`, `check`, `explain` and `test` all work on. Everything here is pure: a translation takes
 //! a message and gives a message, and cannot fail for lack of anything that was known when the file was loaded.
 
+pub mod fault;
+pub mod pattern;
+pub mod template;
+
 use std::{path::PathBuf, sync::Arc};
 
 use crate::{
