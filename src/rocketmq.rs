@@ -8,3 +8,7 @@ pub mod wire;
 pub mod connection;
 
 pub mod client;
+
+pub mod allocation;
+
+pub mod offsets;

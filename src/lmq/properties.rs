@@ -93,12 +93,15 @@ struct UserProperty<'m> {
     value: Cow<'m, str>,
 }
 
+/// Names and values, in the order in which they are written.
+pub type Pairs<'m> = Vec<(Cow<'m, str>, Cow<'m, str>)>;
+
 /// All properties of a message except `UNIQ_KEY`, ready to be written one after the other: no name or value is
 /// empty or holds a separator, and together they are within RocketMQ's limit.
 ///
 /// Refused are `property_unencodable` (a separator where only RocketMQ's own form can carry the value),
 /// `user_properties_too_large` (LMQ-3.4: 8 KB) and `properties_too_large`.
-pub fn encode(message: &Message) -> Result<Vec<(Cow<'_, str>, Cow<'_, str>)>, Refusal> {
+pub fn encode(message: &Message) -> Result<Pairs<'_>, Refusal> {
     let mut out = Properties(Vec::with_capacity(8 + message.user_properties.len()));
     out.text(names::TAGS, message.tag.as_deref())?;
     out.text(names::KEYS, message.keys.as_deref())?;
@@ -134,7 +137,7 @@ pub fn encode(message: &Message) -> Result<Vec<(Cow<'_, str>, Cow<'_, str>)>, Re
     out.checked()
 }
 
-struct Properties<'m>(Vec<(Cow<'m, str>, Cow<'m, str>)>);
+struct Properties<'m>(Pairs<'m>);
 
 impl<'m> Properties<'m> {
     /// A value that is known to be fit.
@@ -188,7 +191,7 @@ impl<'m> Properties<'m> {
         Err(Refusal::new("user_properties_too_large", reason))
     }
 
-    fn checked(self) -> Result<Vec<(Cow<'m, str>, Cow<'m, str>)>, Refusal> {
+    fn checked(self) -> Result<Pairs<'m>, Refusal> {
         let total: usize = self.0.iter().map(|(name, value)| name.len() + value.len() + 2).sum();
         if total > TOTAL_MAX {
             let reason = format!("its properties take {total} bytes, more than {TOTAL_MAX}");

@@ -6,5 +6,6 @@
 pub mod acl;
 pub mod code;
 pub mod frame;
+pub mod record;
 pub mod route;
 pub mod unique;

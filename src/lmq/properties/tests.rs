@@ -4,7 +4,7 @@ use super::*;
 use crate::message::Queue;
 
 fn join(properties: &[(Cow<str>, Cow<str>)]) -> String {
-    properties.iter().map(|(name, value)| format!("{name}\u{1}{value}\u{2}")).collect()
+    properties.iter().flat_map(|(name, value)| [name, "\u{1}", value, "\u{2}"]).collect()
 }
 
 /// Through RocketMQ and back.
@@ -231,8 +231,7 @@ proptest! {
 
     #[test]
     fn any_properties_are_read(raw in any::<String>(), names in proptest::collection::vec(0..names::CONTRACT_NAMES.len(), 0..5)) {
-        let named: String = names.iter().map(|i| format!("{}\u{1}{raw}\u{2}", names::CONTRACT_NAMES[*i])).collect();
         decode("t", split(&raw), Bytes::new());
-        decode("t", split(&named), Bytes::new());
+        decode("t", names.iter().map(|i| (names::CONTRACT_NAMES[*i], raw.as_str())), Bytes::new());
     }
 }
