@@ -1,0 +1,328 @@
+//! The session loop, written once for both directions: one task that owns the socket.
+//!
+//! One biased `select!` writes what is encoded, takes what the duty has to do, and reads and parses all that has
+//! come. A duty that takes nothing more leaves packets unread, which holds the broker back; the keep-alive goes on
+//! all the same. The loop connects again for ever; only its duty ends it.
+
+mod keep_alive;
+
+use std::{future::Future, io, time::Duration};
+
+use bytes::BytesMut;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf},
+    time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
+};
+
+use self::keep_alive::KeepAlive;
+use super::{
+    backoff::{Backoff, End},
+    login::{Connection, Login, LoginError},
+    packet::{self, Codec, ConnAck, Incoming, Malformed},
+    reason::{self, Reason},
+    transport::Stream,
+};
+use crate::{
+    message::{Message, Qos, Topic},
+    settings::MqttVersion,
+    telemetry::EndState,
+};
+
+/// Room for one read.
+const READ: usize = 32 * 1024;
+/// A read buffer that a large packet blew up beyond this is given back.
+const KEEP: usize = 8 * READ;
+/// How long a clean stop waits for the broker to close, so that what was written last is not lost to a reset.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// What a session is for. Everything it says to the broker goes through the [`Link`] that it is given.
+pub(super) trait Duty: Send {
+    /// What happens on our side.
+    type Event: Send;
+
+    /// Whether the next login begins a new session.
+    fn clean_start(&self) -> bool;
+    /// Logged in.
+    fn connected(&mut self, link: &mut Link);
+    /// The connection has lived long enough to count as working.
+    fn steady(&mut self);
+    /// The connection ended.
+    fn disconnected(&mut self, ending: &Ending);
+    /// Waits for the next event, with or without a connection. May be dropped at any time without loss.
+    fn next(&mut self) -> impl Future<Output = Self::Event> + Send;
+    /// Sees to an event.
+    fn event(&mut self, event: Self::Event, link: Option<&mut Link>);
+    /// Whether a packet that begins with this byte may be read now.
+    fn accepts(&self, first: u8) -> bool;
+    /// Takes a packet.
+    fn packet(&mut self, packet: Incoming, link: &mut Link) -> Result<(), Ending>;
+    /// All packets of one read were taken.
+    fn parsed(&mut self, link: &mut Link);
+    /// All that was encoded has left.
+    fn flushed(&mut self, link: &mut Link);
+    /// A few seconds have passed.
+    fn tick(&mut self, link: &mut Link);
+    /// Nothing in flight on this connection could have made the broker close it.
+    fn is_blameless(&self) -> bool;
+    /// Nothing is left to do, ever.
+    fn is_finished(&self) -> bool;
+    /// A session that is finished leaves nothing on the broker.
+    fn ends_session(&self) -> bool;
+}
+
+/// The way to the broker, while there is one.
+pub(super) struct Link {
+    pub(super) codec: Codec,
+    /// What the broker said at login.
+    pub(super) limits: ConnAck,
+    /// Encoded packets.
+    pub(super) out: BytesMut,
+}
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Ending {
+    #[error("stopped")]
+    Finished,
+    #[error("the broker closed the connection")]
+    Closed,
+    #[error("connection lost: {0}")]
+    Io(#[from] io::Error),
+    #[error("the broker closed the connection: {0}")]
+    Disconnected(Reason),
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    #[error("nothing was heard of the broker for {0:?}")]
+    Silent(Duration),
+}
+
+impl Ending {
+    /// Whether the broker may have closed the connection because of something that we sent.
+    pub(super) fn may_be_our_doing(&self) -> bool {
+        use reason::{ADMINISTRATIVE, SERVER_BUSY, SERVER_MOVED, SHUTTING_DOWN, TAKEN_OVER, USE_ANOTHER_SERVER};
+        match self {
+            Self::Closed | Self::Io(_) => true,
+            Self::Disconnected(reason) => !matches!(
+                reason.code,
+                ADMINISTRATIVE | SERVER_BUSY | SERVER_MOVED | SHUTTING_DOWN | TAKEN_OVER | USE_ANOTHER_SERVER
+            ),
+            Self::Finished | Self::Malformed(_) | Self::Silent(_) => false,
+        }
+    }
+
+    fn says_of_others(&self, version: MqttVersion, blameless: bool) -> End {
+        match self {
+            Self::Disconnected(reason) if reason.code == reason::TAKEN_OVER => End::TakenOver,
+            Self::Closed | Self::Io(_) if version == MqttVersion::V4 && blameless => End::Silently,
+            _ => End::Otherwise,
+        }
+    }
+}
+
+/// Keeps a session connected until its duty is finished.
+pub(super) async fn run<D: Duty>(login: &Login, duty: &mut D, state: &EndState) {
+    let mut backoff = Backoff::default();
+    while !duty.is_finished() {
+        let clean_start = duty.clean_start();
+        let opened = tokio::select! {
+            biased;
+            () = offline(duty) => return,
+            opened = open(login, clean_start) => opened,
+        };
+        match opened {
+            Ok(connection) => {
+                let since = Instant::now();
+                let ending = serve(connection, login, duty, backoff.proof()).await;
+                if matches!(ending, Ending::Finished) {
+                    return;
+                }
+                backoff.ended(since.elapsed(), ending.says_of_others(login.broker.version, duty.is_blameless()));
+                duty.disconnected(&ending);
+                if backoff.is_contested() {
+                    state.down(format!("another client seems to use the client id {:?}: {ending}", login.client_id));
+                } else {
+                    state.down(ending.to_string());
+                }
+            }
+            Err(error) => {
+                backoff.failed();
+                state.down(format!("{}: {error}", login.broker.url));
+            }
+        }
+        tokio::select! {
+            biased;
+            () = offline(duty) => return,
+            () = sleep(backoff.delay()) => {}
+        }
+    }
+}
+
+/// Sees to our own side while there is no connection; ends when nothing is left to do.
+async fn offline<D: Duty>(duty: &mut D) {
+    while !duty.is_finished() {
+        let event = duty.next().await;
+        duty.event(event, None);
+    }
+}
+
+async fn open(login: &Login, clean_start: bool) -> Result<Connection, LoginError> {
+    if clean_start && login.broker.version == MqttVersion::V4 {
+        // In 3.1.1 a clean session also ends with its connection, so the old one is ended by a connection of its own.
+        let connection = login.open(true).await?;
+        say_goodbye(connection).await;
+        return login.open(false).await;
+    }
+    login.open(clean_start).await
+}
+
+/// Ends a connection that served only its login.
+pub(super) async fn say_goodbye(connection: Connection) {
+    let (mut reader, mut writer) = tokio::io::split(connection.stream);
+    let mut out = BytesMut::new();
+    connection.codec.disconnect(&mut out, true);
+    hang_up(&mut reader, &mut writer, &mut out).await;
+}
+
+async fn serve<D: Duty>(connection: Connection, login: &Login, duty: &mut D, proof: Duration) -> Ending {
+    let (mut reader, mut writer) = tokio::io::split(connection.stream);
+    let mut link = Link { codec: connection.codec, limits: connection.connack, out: BytesMut::new() };
+    announce(login, &mut link, true);
+    duty.connected(&mut link);
+    let ending = match exchange(&mut reader, &mut writer, &mut link, connection.rest, login, duty, proof).await {
+        Ok(()) => Ending::Finished,
+        Err(ending) => ending,
+    };
+    if matches!(ending, Ending::Finished) {
+        announce(login, &mut link, false);
+        link.codec.disconnect(&mut link.out, duty.ends_session());
+        hang_up(&mut reader, &mut writer, &mut link.out).await;
+    }
+    ending
+}
+
+async fn exchange<D: Duty>(
+    reader: &mut ReadHalf<Box<dyn Stream>>,
+    writer: &mut WriteHalf<Box<dyn Stream>>,
+    link: &mut Link,
+    mut input: BytesMut,
+    login: &Login,
+    duty: &mut D,
+    proof: Duration,
+) -> Result<(), Ending> {
+    let mut keep_alive = KeepAlive::new(link.limits.keep_alive.unwrap_or(login.broker.keep_alive), Instant::now());
+    let mut ticks = interval_at(Instant::now() + keep_alive.period(), keep_alive.period());
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let proven_at = Instant::now() + proof;
+    let mut proven = proof.is_zero();
+    if proven {
+        duty.steady();
+    }
+    let mut unflushed = false;
+    while !duty.is_finished() {
+        let blocked = parse(&mut input, duty, link)?;
+        if input.is_empty() && input.capacity() > KEEP {
+            input = BytesMut::new();
+        }
+        input.reserve(READ);
+        tokio::select! {
+            biased;
+            written = write_out(writer, &mut link.out, &mut unflushed), if unflushed || !link.out.is_empty() => {
+                written?;
+                duty.flushed(link);
+            }
+            _ = ticks.tick() => {
+                let now = Instant::now();
+                keep_alive.check(now, blocked, &mut link.out)?;
+                if !proven && now >= proven_at {
+                    proven = true;
+                    duty.steady();
+                }
+                duty.tick(link);
+            }
+            event = duty.next() => duty.event(event, Some(link)),
+            read = reader.read_buf(&mut input), if !blocked => {
+                if read? == 0 {
+                    return Err(Ending::Closed);
+                }
+                keep_alive.heard();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Takes all packets that are there and that the duty accepts. Says whether one waits that it does not.
+fn parse<D: Duty>(input: &mut BytesMut, duty: &mut D, link: &mut Link) -> Result<bool, Ending> {
+    let mut taken = false;
+    let mut blocked = false;
+    while let Some(first) = input.first().copied() {
+        if !duty.accepts(first) {
+            blocked = true;
+            break;
+        }
+        match link.codec.read(input) {
+            Ok(Some(packet)) => duty.packet(packet, link)?,
+            Ok(None) => break,
+            Err(error) => {
+                // What came before it is whole.
+                duty.parsed(link);
+                return Err(error.into());
+            }
+        }
+        taken = true;
+    }
+    if taken {
+        duty.parsed(link);
+    }
+    Ok(blocked)
+}
+
+/// Writes all there is. May be dropped at any time: what was written is gone from `out`, the rest is not.
+async fn write_out(
+    writer: &mut WriteHalf<Box<dyn Stream>>,
+    out: &mut BytesMut,
+    unflushed: &mut bool,
+) -> io::Result<()> {
+    while !out.is_empty() {
+        if writer.write_buf(out).await? == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        *unflushed = true;
+    }
+    writer.flush().await?;
+    *unflushed = false;
+    Ok(())
+}
+
+/// Writes the last words and waits until the broker closes, or not much longer.
+async fn hang_up(reader: &mut ReadHalf<Box<dyn Stream>>, writer: &mut WriteHalf<Box<dyn Stream>>, out: &mut BytesMut) {
+    let goodbye = async {
+        write_out(writer, out, &mut true).await?;
+        writer.shutdown().await?;
+        let mut scratch = BytesMut::with_capacity(4096);
+        while reader.read_buf(&mut scratch).await? > 0 {
+            scratch.clear();
+        }
+        io::Result::Ok(())
+    };
+    // Whether it came to an end in good order changes nothing any more.
+    drop(timeout(GOODBYE, goodbye).await);
+}
+
+/// Says to others, retained, whether we are there.
+fn announce(login: &Login, link: &mut Link, online: bool) {
+    let Some((topic, will)) = login.will() else { return };
+    let text = if online { &will.online } else { &will.offline };
+    let mut message = Message::new(Topic::from_mqtt(topic), text.clone().into_bytes());
+    // At QoS 0 it needs no packet id, and fails only with the connection, which is when the last will speaks.
+    message.qos = Qos::AtMostOnce;
+    message.retain = link.limits.retain_available;
+    let written = link
+        .codec
+        .prepare(message)
+        .map_err(|refusal| refusal.to_string())
+        .and_then(|mut publish: packet::Prepared| publish.write(&mut link.out, 0, false, None));
+    if let Err(error) = written {
+        tracing::warn!(broker = %login.broker.name, %error, "the last will's topic cannot be published to");
+    }
+}

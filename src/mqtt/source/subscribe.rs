@@ -1,0 +1,168 @@
+//! The subscriptions of a source: asked for at every login, and again while the broker refuses one.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::warn;
+
+use crate::{
+    mapping::FromMqtt,
+    message::Qos,
+    mqtt::{overlap::Subscriptions, packet::Filter, reason::Reason, session::Link},
+};
+
+/// Between tries for a refused subscription: at first, and at most.
+const FIRST_RETRY: Duration = Duration::from_secs(2);
+const LAST_RETRY: Duration = Duration::from_secs(60);
+
+const SHARED_NOT_SUPPORTED: u8 = 0x9E;
+const WILDCARDS_NOT_SUPPORTED: u8 = 0xA2;
+
+pub(super) struct Subscriber {
+    share: Option<String>,
+    qos: Qos,
+    subscriptions: Subscriptions,
+    /// Why each filter was refused, if it was.
+    refusals: Vec<Option<String>>,
+    /// SUBSCRIBEs under way, each with the filters that it asks for.
+    pending: Vec<(u16, Vec<usize>)>,
+    last_packet_id: u16,
+    retry: Duration,
+    retry_at: Option<Instant>,
+}
+
+impl Subscriber {
+    pub(super) fn new(from: &FromMqtt) -> Self {
+        Self {
+            share: from.share.clone(),
+            qos: from.qos,
+            subscriptions: Subscriptions::new(&from.filters, fastrand::u32(..)),
+            refusals: vec![None; from.filters.len()],
+            pending: Vec::new(),
+            last_packet_id: 0,
+            retry: FIRST_RETRY,
+            retry_at: None,
+        }
+    }
+
+    /// Asks for all filters, on a new connection.
+    pub(super) fn subscribe(&mut self, link: &mut Link) {
+        self.pending.clear();
+        self.refusals.fill(None);
+        self.retry_at = None;
+        let all = (0..self.refusals.len()).collect();
+        self.ask(all, link);
+    }
+
+    /// Asks again for what was refused, when it is time.
+    pub(super) fn tick(&mut self, link: &mut Link) {
+        if self.retry_at.is_some_and(|at| at <= Instant::now()) {
+            self.retry_at = None;
+            self.retry = (self.retry * 2).min(LAST_RETRY);
+            let refused = (0..self.refusals.len()).filter(|index| self.refusals[*index].is_some()).collect();
+            self.ask(refused, link);
+        }
+    }
+
+    fn ask(&mut self, mut wanted: Vec<usize>, link: &mut Link) {
+        wanted.retain(|index| match self.cannot(*index, link) {
+            Some(code) => {
+                self.refuse(*index, &Reason::of(code));
+                false
+            }
+            None => true,
+        });
+        // Lower ids first: `Subscriptions` builds on that.
+        wanted.sort_by_key(|index| self.subscriptions.all()[*index].id);
+        if self.refusals.len() > 1 && link.limits.subscription_ids {
+            for index in wanted {
+                let id = self.subscriptions.all()[index].id;
+                self.write(vec![index], Some(id), link);
+            }
+        } else if !wanted.is_empty() {
+            self.write(wanted, None, link);
+        }
+    }
+
+    /// What the broker said at login that it cannot do.
+    fn cannot(&self, index: usize, link: &Link) -> Option<u8> {
+        let filter = &self.subscriptions.all()[index].filter;
+        if self.share.is_some() && !link.limits.shared {
+            Some(SHARED_NOT_SUPPORTED)
+        } else if filter.contains(['+', '#']) && !link.limits.wildcards {
+            Some(WILDCARDS_NOT_SUPPORTED)
+        } else {
+            None
+        }
+    }
+
+    fn write(&mut self, wanted: Vec<usize>, id: Option<usize>, link: &mut Link) {
+        let filters: Vec<Filter> = wanted
+            .iter()
+            .map(|index| {
+                let filter = &self.subscriptions.all()[*index].filter;
+                let path = match &self.share {
+                    Some(group) => format!("$share/{group}/{filter}"),
+                    None => filter.clone(),
+                };
+                Filter { path, qos: self.qos }
+            })
+            .collect();
+        self.last_packet_id = self.last_packet_id % u16::MAX + 1;
+        let start = link.out.len();
+        match link.codec.subscribe(&mut link.out, self.last_packet_id, &filters, id) {
+            Ok(()) => self.pending.push((self.last_packet_id, wanted)),
+            Err(error) => {
+                link.out.truncate(start);
+                for index in wanted {
+                    self.refuse(index, &Reason { code: 0x8F, text: Some(error.clone()) });
+                }
+            }
+        }
+    }
+
+    /// Takes a SUBACK.
+    pub(super) fn answered(&mut self, packet_id: u16, codes: &[u8], text: Option<&str>, route: &str) {
+        let Some(at) = self.pending.iter().position(|(id, _)| *id == packet_id) else { return };
+        let (_, asked) = self.pending.swap_remove(at);
+        for (position, index) in asked.into_iter().enumerate() {
+            let code = codes.get(position).copied().unwrap_or(0x80);
+            let reason = Reason { code, text: text.map(str::to_owned) };
+            if reason.is_failure() {
+                self.refuse(index, &reason);
+                continue;
+            }
+            self.subscriptions.answered(index, true);
+            self.refusals[index] = None;
+            if code < self.qos.level() {
+                let filter = &self.subscriptions.all()[index].filter;
+                warn!(%route, %filter, granted = code, "the broker grants a lower QoS than asked for");
+            }
+        }
+        if self.is_subscribed() {
+            self.retry = FIRST_RETRY;
+        }
+    }
+
+    fn refuse(&mut self, index: usize, reason: &Reason) {
+        let filter = &self.subscriptions.all()[index].filter;
+        self.refusals[index] = Some(format!("the subscription to {filter:?} is refused: {reason}"));
+        self.subscriptions.answered(index, false);
+        self.retry_at.get_or_insert_with(|| Instant::now() + self.retry.mul_f64(0.75 + fastrand::f64() / 2.0));
+    }
+
+    /// The first refusal there is, in words.
+    pub(super) fn refusal(&self) -> Option<String> {
+        self.refusals.iter().flatten().next().cloned()
+    }
+
+    /// Whether the broker granted all.
+    pub(super) fn is_subscribed(&self) -> bool {
+        self.pending.is_empty() && self.refusals.iter().all(Option::is_none)
+    }
+
+    /// Whether this copy of a publish is the one that counts.
+    pub(super) fn counts(&self, topic: &str, ids: &[usize]) -> bool {
+        self.subscriptions.counts(topic, ids)
+    }
+}
