@@ -12,3 +12,4 @@ pub mod client;
 pub mod allocation;
 
 pub mod offsets;
+pub mod sink;

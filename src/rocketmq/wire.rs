@@ -4,8 +4,10 @@
 //! error, never a panic. Names of codes and fields are those of Apache's Java sources, which are the reference.
 
 pub mod acl;
+pub mod batch;
 pub mod code;
 pub mod frame;
 pub mod record;
 pub mod route;
+pub mod send;
 pub mod unique;

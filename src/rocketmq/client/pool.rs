@@ -15,7 +15,7 @@ use crate::{
 
 /// After a failed connect, calls fail at once for this long, doubling up to the second value.
 const PAUSE: Duration = Duration::from_millis(25);
-const LONGEST_PAUSE: Duration = Duration::from_millis(800);
+const LONGEST_PAUSE: Duration = Duration::from_millis(400);
 
 #[derive(Debug)]
 pub(super) struct Pool {

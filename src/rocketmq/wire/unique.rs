@@ -2,8 +2,16 @@
 //!
 //! It has no clock: whoever asks for a key says what time it is.
 
-/// Letters of one key.
-pub const KEY_LENGTH: usize = 32;
+/// One key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UniqueKey([u8; 32]);
+
+impl UniqueKey {
+    /// Its 32 hexadecimal digits.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).expect("hexadecimal digits are text")
+    }
+}
 
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 const MILLIS_OF_DAY: u64 = 86_400_000;
@@ -24,13 +32,13 @@ impl UniqueKeys {
     }
 
     /// The next key, at a time in milliseconds since the epoch. Unlike any of the 65,535 before it.
-    pub fn next(&mut self, now: u64) -> [u8; KEY_LENGTH] {
-        let mut key = [0; KEY_LENGTH];
+    pub fn next(&mut self, now: u64) -> UniqueKey {
+        let mut key = [0; 32];
         key[..20].copy_from_slice(&self.process);
         put_hex(&millis_of_month(now).to_be_bytes(), &mut key[20..28]);
         put_hex(&self.counter.to_be_bytes(), &mut key[28..]);
         self.counter = self.counter.wrapping_add(1);
-        key
+        UniqueKey(key)
     }
 }
 
@@ -61,8 +69,8 @@ mod tests {
     fn a_key_holds_process_time_and_counter() {
         let mut keys = UniqueKeys::new([0xC0, 0xA8, 0x00, 0x01, 0x12, 0x34, 0xDE, 0xAD, 0xBE, 0xEF]);
         // 2026-03-01 00:00:01.000 UTC
-        assert_eq!(&keys.next(1_772_323_201_000), b"C0A800011234DEADBEEF000003E80000");
-        assert_eq!(&keys.next(1_772_323_201_000), b"C0A800011234DEADBEEF000003E80001");
+        assert_eq!(keys.next(1_772_323_201_000).as_str(), "C0A800011234DEADBEEF000003E80000");
+        assert_eq!(keys.next(1_772_323_201_000).as_str(), "C0A800011234DEADBEEF000003E80001");
     }
 
     #[test]
