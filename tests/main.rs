@@ -1,5 +1,10 @@
 //! All integration tests, in one binary: it links once, and servers are started once for all of them.
+//!
+//! A plain `cargo test` ignores the tests that need real servers and says so; `scripts/test` fetches the servers and
+//! runs them all.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod architecture;
+mod harness;
+mod servers;

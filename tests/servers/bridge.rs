@@ -1,0 +1,179 @@
+//! The real `rocketbridge run`, with settings and mappings of a test's own.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Output},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use super::{
+    eventually, folder, free_port,
+    mosquitto::Mosquitto,
+    process::{Process, command},
+    rocketmq::RocketMq,
+};
+
+/// The program under test: `ROCKETBRIDGE_BIN`, else the one that was built with the tests.
+pub fn binary() -> PathBuf {
+    let built = option_env!("CARGO_BIN_EXE_rocketbridge").map(PathBuf::from);
+    std::env::var_os("ROCKETBRIDGE_BIN").map(PathBuf::from).or(built).expect("ROCKETBRIDGE_BIN names the program")
+}
+
+/// Settings that join one Mosquitto, named `edge`, and one cluster, named `main`.
+pub fn settings(mqtt: &Mosquitto, rocketmq: &RocketMq) -> String {
+    settings_at(mqtt.port, &rocketmq.servers())
+}
+
+/// [`settings`] for addresses, such as those of proxies.
+pub fn settings_at(mqtt_port: u16, name_servers: &[String]) -> String {
+    format!("[mqtt.edge]\nurl = \"mqtt://127.0.0.1:{mqtt_port}\"\n\n[rocketmq.main]\nname_servers = {name_servers:?}\n")
+}
+
+/// A bridge with a folder of its own, running or not.
+#[derive(Debug)]
+pub struct Bridge {
+    pub folder: PathBuf,
+    admin: u16,
+    process: Option<Process>,
+}
+
+impl Bridge {
+    /// Writes `settings` and one mapping file; starts nothing. The settings may not have an `[http]` table.
+    pub fn new(settings: &str, mapping: &str) -> Self {
+        let folder = folder("bridge");
+        let admin = free_port();
+        fs::create_dir(folder.join("mappings")).expect("create a folder of mappings");
+        let bridge = Self { folder, admin, process: None };
+        let settings = format!("{settings}\n[http]\nadmin = \"127.0.0.1:{admin}\"\n");
+        fs::write(bridge.folder.join("rocketbridge.toml"), settings).expect("write settings");
+        bridge.map(mapping);
+        bridge
+    }
+
+    /// Writes settings and a mapping file, starts the bridge, and waits until it is ready.
+    pub async fn start(settings: &str, mapping: &str) -> Self {
+        let mut bridge = Self::new(settings, mapping);
+        bridge.run();
+        bridge.ready().await;
+        bridge
+    }
+
+    /// Replaces the mapping file.
+    pub fn map(&self, mapping: &str) {
+        fs::write(self.folder.join("mappings/test.toml"), mapping).expect("write a mapping file");
+    }
+
+    /// Starts the process, after a kill or a stop too; does not wait for anything.
+    pub fn run(&mut self) {
+        assert!(self.process.is_none(), "the bridge runs already");
+        let mut run = command(binary());
+        run.arg("run").current_dir(&self.folder);
+        self.process = Some(Process::start("rocketbridge", run, &self.log_file()));
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        self.running().kill();
+        self.process = None;
+    }
+
+    /// SIGTERM; panics if it still runs after `limit`.
+    pub fn terminate(&mut self, limit: Duration) -> ExitStatus {
+        let status = self.running().terminate(limit);
+        self.process = None;
+        status
+    }
+
+    /// The running process.
+    pub fn running(&mut self) -> &mut Process {
+        self.process.as_mut().expect("the bridge runs")
+    }
+
+    /// Runs another command in the bridge's folder, such as `["check"]`, to its end.
+    pub fn command(&self, arguments: &[&str]) -> Output {
+        Command::new(binary()).args(arguments).current_dir(&self.folder).output().expect("run rocketbridge")
+    }
+
+    /// All it printed.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    /// Waits until `/ready` says 200.
+    pub async fn ready(&mut self) {
+        let limit = Duration::from_secs(30);
+        let asked = tokio::time::timeout(limit, async {
+            while !self.get("/ready").await.is_ok_and(|(status, _)| status == 200) {
+                if !self.running().alive() {
+                    return false;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+            true
+        });
+        if asked.await == Ok(true) {
+            return;
+        }
+        let told = self.get("/ready").await;
+        panic!("the bridge is not ready: {told:?}\n{}", self.log());
+    }
+
+    /// What the admin listener answers: status and body.
+    pub async fn get(&self, path: &str) -> io::Result<(u16, String)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.admin)).await?;
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").as_bytes()).await?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await?;
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
+        Ok((status, body))
+    }
+
+    /// The sum of a metric over all series whose labels contain every one of `labels`, such as `route="up"`.
+    pub async fn metric(&self, name: &str, labels: &[&str]) -> Option<f64> {
+        let (_, metrics) = self.get("/metrics").await.ok()?;
+        sum(&metrics, name, labels)
+    }
+
+    /// Waits until [`Self::metric`] is at least `least`.
+    pub async fn metric_reaches(&self, name: &str, labels: &[&str], least: f64, limit: Duration) {
+        eventually(&format!("{name}{labels:?} reaches {least}"), limit, || async {
+            self.metric(name, labels).await.filter(|value| *value >= least)
+        })
+        .await;
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.join("printed.log")
+    }
+}
+
+impl Drop for Bridge {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!("the bridge's last lines:\n{}", lines[lines.len().saturating_sub(40)..].join("\n"));
+        }
+    }
+}
+
+fn sum(metrics: &str, name: &str, labels: &[&str]) -> Option<f64> {
+    let values = metrics.lines().filter_map(|line| {
+        let (series, value) = line.rsplit_once(' ')?;
+        let (found, found_labels) = series.split_once('{').unwrap_or((series, ""));
+        (found == name && labels.iter().all(|label| found_labels.contains(label))).then(|| value.parse::<f64>().ok())?
+    });
+    values.reduce(|all, one| all + one)
+}
+
+/// The sample mapping files of the repository.
+pub fn samples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("mappings")
+}
