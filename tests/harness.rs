@@ -6,6 +6,7 @@ use rumqttc_v5::mqttbytes::QoS;
 
 use crate::servers::{
     count::Tally,
+    eventually,
     judge::{Load, Send},
     mosquitto::{Mosquitto, Options as MosquittoOptions},
     mqtt::{Client, Login, PublishLoad, Publisher, Subscriber},
@@ -35,11 +36,11 @@ async fn rocketmq_holds_what_was_sent_through_the_kill_of_its_broker() {
         keys: 20,
         size: 64,
         batch: 16,
-        rate: 0.0,
+        rate: 0,
         tag: None,
         second: Some("/{key}".into()),
     };
-    let producing = rocketmq.produce(&load).await;
+    let producing = rocketmq.produce(&load);
     tokio::time::sleep(Duration::from_millis(300)).await;
     rocketmq.brokers[0].kill();
     rocketmq.brokers[0].restart().await;
@@ -57,7 +58,7 @@ async fn numbered_publishes_survive_cuts_restarts_and_a_snapshot() {
     let mut mosquitto = Mosquitto::start(&MosquittoOptions::default()).await;
     let proxy = Proxy::start(mosquitto.port).await;
     let subscriber = Subscriber::start(Login::new(mosquitto.port, "counter"), "up/#").await;
-    let load = PublishLoad { topic: "up/{key}".into(), count: 20_000, keys: 20, size: 64, rate: 10_000.0 };
+    let load = PublishLoad { topic: "up/{key}".into(), count: 20_000, keys: 20, size: 64, rate: 10_000 };
     let publisher = Publisher::start(Login::new(proxy.port, "device"), load);
     for _ in 0..3 {
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -119,5 +120,8 @@ async fn a_back_end_takes_messages_of_a_cluster_with_two_brokers_and_two_name_se
         assert_eq!(tokio::time::timeout(PATIENCE, consumer.next()).await.expect("in time").expect("one").body, b"x");
     }
     consumer.stop().await;
-    assert_eq!(rocketmq.behind("GID_backend", "orders").await, Ok(0));
+    eventually("the group has committed", PATIENCE, || async {
+        (rocketmq.behind("GID_backend", "orders").await == Ok(0)).then_some(())
+    })
+    .await;
 }

@@ -44,11 +44,12 @@ const KEY: &str = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
 fn issue(folder: &Path, name: &str, extensions: &str, key: &Path, certificate: &Path) {
     let (request, extension_file) = (folder.join("request.csr"), folder.join("extensions"));
     fs::write(&extension_file, extensions).expect("write certificate extensions");
+    let ca = folder.join("ca");
+    let ca = ca.display();
     openssl(&format!("req -subj /CN={name} {KEY} -keyout {} -out {}", key.display(), request.display()));
     openssl(&format!(
-        "x509 -req -days 30 -in {} -CA {1}/ca.pem -CAkey {1}/ca.key -CAcreateserial -extfile {} -out {}",
+        "x509 -req -days 30 -in {} -CA {ca}.pem -CAkey {ca}.key -CAcreateserial -extfile {} -out {}",
         request.display(),
-        folder.display(),
         extension_file.display(),
         certificate.display()
     ));

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     io::{BufRead as _, BufReader, Write as _},
     path::Path,
-    process::{ChildStdin, ChildStdout, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Stdio},
     sync::{
         Arc, LazyLock, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -27,6 +27,8 @@ use super::{
 /// The running Java process.
 #[derive(Debug)]
 pub struct Judge {
+    /// Never waited for: it ends with this process.
+    _child: Child,
     input: Mutex<ChildStdin>,
     waiting: Arc<Mutex<Waiting>>,
     next: AtomicU64,
@@ -62,7 +64,8 @@ impl Judge {
         let waiting = Arc::<Mutex<Waiting>>::default();
         let told = waiting.clone();
         thread::spawn(move || listen(output.expect("the judge's output is a pipe"), &told));
-        Self { input: Mutex::new(input.expect("the judge's input is a pipe")), waiting, next: AtomicU64::new(1) }
+        let input = Mutex::new(input.expect("the judge's input is a pipe"));
+        Self { _child: child, input, waiting, next: AtomicU64::new(1) }
     }
 
     /// Asks and waits for the answer; an `Err` is what Java threw.
@@ -160,7 +163,7 @@ pub struct Load {
     /// Messages per request.
     pub batch: usize,
     /// Messages per second; 0 is as fast as it goes.
-    pub rate: f64,
+    pub rate: u64,
     pub tag: Option<String>,
     /// The property `mqttSecondTopic`, where `{key}` stands for the message's key.
     pub second: Option<String>,
@@ -218,7 +221,7 @@ impl RocketMq {
     }
 
     /// Begins to send numbered messages.
-    pub async fn produce(&self, load: &Load) -> Producing {
+    pub fn produce(&self, load: &Load) -> Producing {
         static JOBS: AtomicU64 = AtomicU64::new(1);
         let job = JOBS.fetch_add(1, Ordering::Relaxed);
         let request = json!({
@@ -300,7 +303,9 @@ impl Reader {
     /// Adds what is new to a tally.
     pub async fn count(&mut self, tally: &mut Tally) -> usize {
         let new = self.poll().await;
-        new.iter().for_each(|message| tally.arrived(&message.body));
+        for message in &new {
+            tally.arrived(&message.body);
+        }
         new.len()
     }
 }

@@ -35,7 +35,7 @@ pub struct Mosquitto {
     pub port: u16,
     pub ws_port: u16,
     pub tls_port: u16,
-    pub wss_port: u16,
+    pub secure_ws_port: u16,
     /// For clients of the TLS listeners.
     pub certificates: Option<Certificates>,
     folder: PathBuf,
@@ -45,18 +45,20 @@ pub struct Mosquitto {
 impl Mosquitto {
     pub async fn start(options: &Options) -> Self {
         let folder = folder("mosquitto");
-        let (port, ws_port, tls_port, wss_port) = (free_port(), free_port(), free_port(), free_port());
+        let [port, ws_port, tls_port, secure_ws_port] = [(); 4].map(|()| free_port());
         let certificates = options.tls.then(|| Certificates::create(&folder));
         let mut config = general(&folder, options);
         let _ = write!(config, "listener {port} 127.0.0.1\nlistener {ws_port} 127.0.0.1\nprotocol websockets\n");
         if let Some(certificates) = &certificates {
-            for listener in [format!("{tls_port} 127.0.0.1"), format!("{wss_port} 127.0.0.1\nprotocol websockets")] {
+            for listener in
+                [format!("{tls_port} 127.0.0.1"), format!("{secure_ws_port} 127.0.0.1\nprotocol websockets")]
+            {
                 let _ = write!(config, "listener {listener}\n{}", tls_lines(certificates, options.client_certificates));
             }
         }
         fs::write(folder.join("mosquitto.conf"), config).expect("write mosquitto.conf");
         let process = launch(&folder);
-        let started = Self { port, ws_port, tls_port, wss_port, certificates, folder, process };
+        let started = Self { port, ws_port, tls_port, secure_ws_port, certificates, folder, process };
         listening("mosquitto", port).await;
         started
     }

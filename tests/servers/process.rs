@@ -37,11 +37,11 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
 /// Starts a [`command`].
 pub fn spawn(command: Command) -> Child {
     let told = format!("{command:?}");
-    let (answer, spawned) = mpsc::channel();
+    let (answer, started) = mpsc::channel();
     let spawner = SPAWNER.lock().unwrap_or_else(PoisonError::into_inner);
     spawner.send((command, answer)).expect("the spawner lives");
     drop(spawner);
-    spawned.recv().expect("the spawner answers").unwrap_or_else(|e| panic!("start {told}: {e}"))
+    started.recv().expect("the spawner answers").unwrap_or_else(|e| panic!("start {told}: {e}"))
 }
 
 /// A running server and its log file. Dropping it kills it.

@@ -29,7 +29,7 @@ pub struct PublishLoad {
     /// Bytes of a payload.
     pub size: usize,
     /// Messages per second; 0 is as fast as it goes.
-    pub rate: f64,
+    pub rate: u64,
 }
 
 #[derive(Debug, Default)]
@@ -141,7 +141,8 @@ impl Sender {
     }
 
     fn may_send(&self, window: u16) -> bool {
-        let due = self.load.rate <= 0.0 || (self.next as f64) < self.started.elapsed().as_secs_f64() * self.load.rate;
+        let allowed = self.started.elapsed().as_millis() * u128::from(self.load.rate) / 1000;
+        let due = self.load.rate == 0 || u128::from(self.next) < allowed;
         let room = self.waiting.len() < usize::from(window) && self.next < self.load.count;
         due && room && !self.progress.paused.load(Ordering::Relaxed)
     }
