@@ -1,0 +1,235 @@
+//! Turns what was measured into tables: pure, and the only place that knows the bars.
+
+use std::fmt::Write as _;
+
+use crate::{
+    latency::Latency,
+    process::Flow,
+    small::{Idle, Outage},
+    world::{Kind, Way},
+};
+
+/// All that one run measured; what was not measured is empty and does not appear.
+#[derive(Default)]
+pub(crate) struct Results {
+    pub(crate) drains: Vec<(Way, Kind, Flow)>,
+    pub(crate) ends: Vec<(Way, Kind, Latency)>,
+    pub(crate) mqtt_leg: Vec<Latency>,
+    pub(crate) rocketmq_leg: Vec<Latency>,
+    pub(crate) small_window: Vec<Flow>,
+    /// Milliseconds.
+    pub(crate) starts: Vec<(Way, f64)>,
+    pub(crate) idle: Option<Idle>,
+    pub(crate) outages: Vec<Outage>,
+    /// Seconds of CPU.
+    pub(crate) build: Option<f64>,
+}
+
+struct Bars {
+    /// Of the drain that the limit reaches, at least.
+    of_bare: (f64, f64),
+    /// Times the plain Java bridge, at least.
+    of_java: f64,
+    /// Microseconds of CPU a message, at most.
+    cpu: (f64, f64),
+}
+
+/// First the bar, then the goal beyond it.
+const fn bars(way: Way) -> Bars {
+    match way {
+        Way::Up => Bars { of_bare: (0.45, 0.7), of_java: 20.0, cpu: (15.0, 8.0) },
+        Way::Down => Bars { of_bare: (0.7, 0.9), of_java: 3.0, cpu: (20.0, 8.0) },
+    }
+}
+
+impl Results {
+    fn flows(&self, way: Way, kind: Kind) -> Vec<Flow> {
+        self.drains.iter().filter(|(w, k, _)| (*w, *k) == (way, kind)).map(|(.., f)| *f).collect()
+    }
+
+    fn latencies(&self, way: Way, kind: Kind) -> Vec<Latency> {
+        self.ends.iter().filter(|(w, k, _)| (*w, *k) == (way, kind)).map(|(.., l)| *l).collect()
+    }
+
+    /// The tables, in Markdown.
+    pub(crate) fn tables(&self) -> String {
+        let mut text = String::new();
+        for way in Way::BOTH {
+            let rows: String = [Kind::Bare, Kind::Rocketbridge, Kind::Java]
+                .into_iter()
+                .filter_map(|kind| row(way, kind, &self.flows(way, kind), &self.latencies(way, kind)))
+                .collect();
+            if !rows.is_empty() {
+                let _ = write!(
+                    text,
+                    "| {} | msg/s | lowest to highest | CPU µs/msg | peak MiB | p50 ms | p99 ms |\n\
+                     |---|---|---|---|---|---|---|\n{rows}\n",
+                    way.title()
+                );
+            }
+        }
+        let legs = [("Mosquitto alone", &self.mqtt_leg), ("RocketMQ alone", &self.rocketmq_leg)];
+        if legs.iter().any(|(_, l)| !l.is_empty()) {
+            text += "| One leg at 1,000 msg/s | p50 ms | p99 ms |\n|---|---|---|\n";
+            for (name, all) in legs {
+                if let Some(l) = median_latency(all) {
+                    let _ = writeln!(text, "| {name} | {:.2} | {:.2} |", l.p50, l.p99);
+                }
+            }
+            text.push('\n');
+        }
+        let verdicts = self.verdicts();
+        if !verdicts.is_empty() {
+            text += "| Demand | bar | goal | measured | |\n|---|---|---|---|---|\n";
+            text += &verdicts;
+        }
+        text
+    }
+
+    fn verdicts(&self) -> String {
+        let mut rows = Verdicts(String::new());
+        for way in Way::BOTH {
+            self.ratios(way, &mut rows);
+        }
+        for way in Way::BOTH {
+            self.added(way, &mut rows);
+        }
+        if !self.small_window.is_empty() {
+            let rate = median(self.small_window.iter().map(|f| f.rate));
+            rows.least("Mosquitto's own window of 20, topic of 4 queues, msg/s", 4000.0, None, rate);
+        }
+        for way in Way::BOTH {
+            let all = self.starts.iter().filter(|(w, _)| *w == way).map(|(_, ms)| *ms);
+            if all.clone().count() > 0 {
+                let what = format!("{}: start to first stored message, ms", way.title());
+                rows.most(&what, 300.0, None, median(all));
+            }
+        }
+        if let Some(idle) = &self.idle {
+            rows.most("idle, both ways: resident MiB", 30.0, None, idle.resident);
+            rows.most("idle, both ways: % of a core", 0.2, None, idle.cpu);
+            rows.most("stop with nothing in flight, ms", 1000.0, None, idle.stop.as_secs_f64() * 1e3);
+        }
+        if !self.outages.is_empty() {
+            let all = &self.outages;
+            let most = |of: fn(&Outage) -> f64| all.iter().map(of).fold(f64::MIN, f64::max);
+            rows.most("broker away, 5,000 msg/s waiting: memory grows by MiB", 1.0, None, most(|o| o.most - o.early));
+            rows.most("sends go on after the broker's return, s", 2.0, None, most(|o| o.sends.as_secs_f64()));
+            rows.most("reads go on after the broker's return, s", 5.0, None, most(|o| o.reads.as_secs_f64()));
+        }
+        if let Some(seconds) = self.build {
+            rows.most("clean release build, s of CPU", 240.0, None, seconds);
+        }
+        rows.0
+    }
+
+    fn ratios(&self, way: Way, rows: &mut Verdicts) {
+        let ours = self.flows(way, Kind::Rocketbridge);
+        if ours.is_empty() {
+            return;
+        }
+        let (bars, title) = (bars(way), way.title());
+        let rate = median(ours.iter().map(|f| f.rate));
+        for (kind, what, bar, goal) in [
+            (Kind::Bare, "of the limit", bars.of_bare.0, Some(bars.of_bare.1)),
+            (Kind::Java, "times plain Java", bars.of_java, None),
+        ] {
+            let other = self.flows(way, kind);
+            if !other.is_empty() {
+                rows.least(&format!("{title}: {what}"), bar, goal, rate / median(other.iter().map(|f| f.rate)));
+            }
+        }
+        let cpu = median(ours.iter().map(|f| f.cpu));
+        rows.most(&format!("{title}: CPU µs/msg"), bars.cpu.0, Some(bars.cpu.1), cpu);
+        let peak = ours.iter().map(|f| f.peak).fold(0.0, f64::max);
+        rows.most(&format!("{title}: peak MiB"), 40.0, Some(20.0), peak);
+        let copies: f64 = ours.iter().map(|f| f.duplicates).sum();
+        rows.most(&format!("{title}: duplicates"), 0.0, None, copies);
+    }
+
+    fn added(&self, way: Way, rows: &mut Verdicts) {
+        let ours = median_latency(&self.latencies(way, Kind::Rocketbridge));
+        let legs = (median_latency(&self.mqtt_leg), median_latency(&self.rocketmq_leg));
+        if let (Some(ours), (Some(one), Some(other))) = (ours, legs) {
+            let what = format!("{}: median beyond the two legs, ms", way.title());
+            rows.most(&what, 2.0, None, ours.p50 - one.p50 - other.p50);
+        }
+    }
+}
+
+struct Verdicts(String);
+
+impl Verdicts {
+    fn least(&mut self, what: &str, bar: f64, goal: Option<f64>, measured: f64) {
+        self.row(what, '≥', bar, goal, measured, measured >= bar);
+    }
+
+    fn most(&mut self, what: &str, bar: f64, goal: Option<f64>, measured: f64) {
+        self.row(what, '≤', bar, goal, measured, measured <= bar);
+    }
+
+    fn row(&mut self, what: &str, sign: char, bar: f64, goal: Option<f64>, measured: f64, met: bool) {
+        let goal = goal.map_or_else(String::new, |g| format!("{sign} {}", number(g)));
+        let (bar, measured, met) = (number(bar), number(measured), if met { "met" } else { "**missed**" });
+        let _ = writeln!(self.0, "| {what} | {sign} {bar} | {goal} | {measured} | {met} |");
+    }
+}
+
+fn row(way: Way, kind: Kind, flows: &[Flow], latencies: &[Latency]) -> Option<String> {
+    if flows.is_empty() && latencies.is_empty() {
+        return None;
+    }
+    let name = match (kind, way) {
+        (Kind::Bare, Way::Up) => "bare subscriber",
+        (Kind::Bare, Way::Down) => "bare publisher",
+        (Kind::Rocketbridge, _) => "**rocketbridge**",
+        (Kind::Java, _) => "plain Java bridge",
+    };
+    let rates = || flows.iter().map(|f| f.rate);
+    let mut row = format!("| {name} |");
+    if flows.is_empty() {
+        row += " | | | |";
+    } else {
+        let (low, high) = (rates().fold(f64::MAX, f64::min), rates().fold(0.0, f64::max));
+        let cpu = median(flows.iter().map(|f| f.cpu));
+        let peak = flows.iter().map(|f| f.peak).fold(0.0, f64::max);
+        let _ =
+            write!(row, " {} | {} to {} | {cpu:.1} | {peak:.1} |", number(median(rates())), number(low), number(high));
+    }
+    match median_latency(latencies) {
+        Some(l) => {
+            let _ = writeln!(row, " {:.2} | {:.2} |", l.p50, l.p99);
+        }
+        None => row += " | |\n",
+    }
+    Some(row)
+}
+
+/// Thousands apart, and as many digits as mean something.
+fn number(n: f64) -> String {
+    if n.abs() < 1000.0 {
+        let text = format!("{n:.2}");
+        return text.trim_end_matches('0').trim_end_matches('.').to_owned();
+    }
+    let digits = format!("{n:.0}");
+    let mut grouped = String::new();
+    for (i, c) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(c);
+    }
+    grouped
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut all: Vec<f64> = values.collect();
+    all.sort_by(f64::total_cmp);
+    let middle = all.len() / 2;
+    if all.len().is_multiple_of(2) { f64::midpoint(all[middle - 1], all[middle]) } else { all[middle] }
+}
+
+fn median_latency(all: &[Latency]) -> Option<Latency> {
+    let of = |f: fn(&Latency) -> f64| median(all.iter().map(f));
+    (!all.is_empty()).then(|| Latency { p50: of(|l| l.p50), p99: of(|l| l.p99) })
+}

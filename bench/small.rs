@@ -1,0 +1,266 @@
+//! Small and quick to recover: starting, idling, standing still, going on, stopping, and building.
+
+use std::{
+    fmt,
+    process::{Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::{
+    latency::{Producer, Publisher},
+    mqtt::{self, Subscriber},
+    process::{Subject, children_cpu, usage},
+    rocketmq::Broker,
+    world::{PAYLOAD, QUEUES, Way, World, device_topic, route},
+};
+
+/// Nothing here takes longer, unless something is broken.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// From the start of the process to the first message on the far side, with one waiting and warm brokers.
+pub(crate) fn start(world: &World, way: Way) -> Result<Duration> {
+    let (topic, id) = (world.name("start"), world.name("bench-start-"));
+    let mut broker = Broker::connect(world.rocketmq.address())?;
+    broker.create_topic(&topic, QUEUES)?;
+    broker.create_group(&id)?;
+    let mqtt = world.mosquitto.address();
+    let command = || world.rocketbridge(&world.mosquitto, &[route(way, &topic, &id)]);
+    let log = world.dir.join(format!("{id}.log"));
+    match way {
+        Way::Up => {
+            mqtt::leave_session(mqtt, &id, &format!("{topic}/#"))?;
+            mqtt::publish_all(mqtt, "bench-load", 1, 1, |i| device_topic(&topic, i), &[b'x'; PAYLOAD])?;
+            let mut command = command()?;
+            let began = Instant::now();
+            let mut subject = Subject::start(&mut command, &log)?;
+            let took = until(&mut subject, began, || Ok(broker.stored(&topic, QUEUES)? > 0))?;
+            subject.stop()?;
+            mqtt::forget_session(mqtt, &id)?;
+            Ok(took)
+        }
+        Way::Down => {
+            broker.fill(&topic, QUEUES, 1, &[b'x'; PAYLOAD])?;
+            let far = Subscriber::start(mqtt, "bench-far", &format!("{topic}/#"), |_| {})?;
+            let mut command = command()?;
+            let began = Instant::now();
+            let mut subject = Subject::start(&mut command, &log)?;
+            let took = until(&mut subject, began, || Ok(far.count() > 0))?;
+            subject.stop()?;
+            Ok(took)
+        }
+    }
+}
+
+fn until(subject: &mut Subject, began: Instant, mut done: impl FnMut() -> Result<bool>) -> Result<Duration> {
+    while !done()? {
+        subject.must_run()?;
+        ensure!(began.elapsed() < LIMIT, "nothing happened within {LIMIT:?}");
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(began.elapsed())
+}
+
+/// One rocketbridge with a route each way.
+struct Pair {
+    up: String,
+    down: String,
+    session: String,
+    subject: Subject,
+    far: Subscriber,
+    broker: Broker,
+}
+
+impl Pair {
+    fn start(world: &World) -> Result<Self> {
+        let (up, down) = (world.name("both-up"), world.name("both-down"));
+        let (session, group) = (world.name("bench-both-"), world.name("bench-both-"));
+        let mut broker = Broker::connect(world.rocketmq.address())?;
+        broker.create_topic(&up, QUEUES)?;
+        broker.create_topic(&down, QUEUES)?;
+        broker.create_group(&group)?;
+        let mqtt = world.mosquitto.address();
+        mqtt::leave_session(mqtt, &session, &format!("{up}/#"))?;
+        let far = Subscriber::start(mqtt, "bench-far", &format!("{down}/#"), |_| {})?;
+        let routes = [route(Way::Up, &up, &session), route(Way::Down, &down, &group)];
+        let mut command = world.rocketbridge(&world.mosquitto, &routes)?;
+        let subject = Subject::start(&mut command, &world.dir.join(format!("{session}.log")))?;
+        let mut pair = Self { up, down, session, subject, far, broker };
+        pair.probe(world)?;
+        Ok(pair)
+    }
+
+    /// One message each way, so that both routes are known to work.
+    fn probe(&mut self, world: &World) -> Result<()> {
+        let before = (self.broker.stored(&self.up, QUEUES)?, self.far.count());
+        let body = [b'x'; PAYLOAD];
+        mqtt::publish_all(world.mosquitto.address(), "bench-load", 1, 1, |i| device_topic(&self.up, i), &body)?;
+        self.broker.fill(&self.down, QUEUES, 1, &body)?;
+        let Self { up, subject, far, broker, .. } = self;
+        until(subject, Instant::now(), || Ok(broker.stored(up, QUEUES)? > before.0 && far.count() > before.1))?;
+        Ok(())
+    }
+
+    fn stop(mut self, world: &World) -> Result<Duration> {
+        let took = self.subject.stop()?;
+        mqtt::forget_session(world.mosquitto.address(), &self.session)?;
+        Ok(took)
+    }
+}
+
+/// What it costs while nothing happens.
+pub(crate) struct Idle {
+    /// Memory at the end, in MiB.
+    pub(crate) resident: f64,
+    /// Per cent of one core.
+    pub(crate) cpu: f64,
+    /// From SIGTERM to the end of the process.
+    pub(crate) stop: Duration,
+}
+
+/// Idles with a route each way, then stops with nothing in flight.
+pub(crate) fn idle(world: &World, time: Duration) -> Result<Idle> {
+    let pair = Pair::start(world)?;
+    thread::sleep(Duration::from_secs(5));
+    let before = usage(pair.subject.pid())?;
+    thread::sleep(time);
+    let after = usage(pair.subject.pid())?;
+    let cpu = after.cpu.saturating_sub(before.cpu).as_secs_f64() / time.as_secs_f64() * 100.0;
+    Ok(Idle { resident: after.resident_mib(), cpu, stop: pair.stop(world)? })
+}
+
+/// What an outage of the RocketMQ broker does to it.
+pub(crate) struct Outage {
+    /// Memory under load before the broker was killed, in MiB.
+    pub(crate) before: f64,
+    /// Five seconds after it was killed.
+    pub(crate) early: f64,
+    /// The most in the rest of the outage.
+    pub(crate) most: f64,
+    /// From the broker's return to the first message stored.
+    pub(crate) sends: Duration,
+    /// From the broker's return, when a message was sent, to its arrival over MQTT.
+    pub(crate) reads: Duration,
+    /// Messages published, all of which were stored in the end.
+    pub(crate) messages: u64,
+}
+
+impl fmt::Display for Outage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { before, early, most, sends, reads, messages } = self;
+        write!(f, "{messages} messages, sends go on after {sends:.0?}, reads after {reads:.0?}; ")?;
+        write!(f, "{before:.1} MiB before, {early:.1} after 5 s without the broker, {most:.1} at most")
+    }
+}
+
+/// Messages per second while the broker is away.
+const LOAD: u32 = 5000;
+
+/// Kills the broker under load, lets the load go on, and brings the broker back.
+pub(crate) fn outage(world: &mut World, time: Duration) -> Result<Outage> {
+    let mut pair = Pair::start(world)?;
+    let stored = pair.broker.stored(&pair.up, QUEUES)?;
+    let publisher = Pressure::start(world, &pair.up)?;
+    thread::sleep(Duration::from_secs(5));
+    let pid = pair.subject.pid();
+    let before = usage(pid)?.resident_mib();
+    world.rocketmq.kill();
+    thread::sleep(Duration::from_secs(5));
+    let early = usage(pid)?.resident_mib();
+    let (began, mut most) = (Instant::now(), early);
+    while began.elapsed() < time {
+        thread::sleep(Duration::from_millis(100));
+        most = most.max(usage(pid)?.resident_mib());
+    }
+    world.rocketmq.restart()?;
+    let (mut broker, first) = returned(world, &pair.up)?;
+    let back = Instant::now();
+    Producer::connect(world.rocketmq.address(), &pair.down)?.post(0, &[b'x'; PAYLOAD])?;
+    let (count, mut sends, mut reads) = (pair.far.count(), None, None);
+    while sends.is_none() || reads.is_none() {
+        if sends.is_none() && broker.stored(&pair.up, QUEUES)? > first {
+            sends = Some(back.elapsed());
+        }
+        if reads.is_none() && pair.far.count() > count {
+            reads = Some(back.elapsed());
+        }
+        pair.subject.must_run()?;
+        ensure!(back.elapsed() < LIMIT, "not resumed after {LIMIT:?}: sends {sends:?}, reads {reads:?}");
+        thread::sleep(Duration::from_millis(2));
+    }
+    let messages = publisher.stop()?;
+    until(&mut pair.subject, Instant::now(), || Ok(broker.stored(&pair.up, QUEUES)? >= stored + messages))?;
+    pair.stop(world)?;
+    let (sends, reads) = (sends.context("no sends")?, reads.context("no reads")?);
+    Ok(Outage { before, early, most, sends, reads, messages })
+}
+
+/// Waits until the broker answers, and says what it holds by then.
+fn returned(world: &World, topic: &str) -> Result<(Broker, u64)> {
+    let began = Instant::now();
+    loop {
+        let answer = Broker::connect(world.rocketmq.address()).and_then(|mut b| {
+            let stored = b.stored(topic, QUEUES)?;
+            Ok((b, stored))
+        });
+        match answer {
+            Ok(answer) => return Ok(answer),
+            Err(e) => ensure!(began.elapsed() < LIMIT, "the broker does not return: {e:#}"),
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A steady load from a thread of its own.
+struct Pressure {
+    stop: Arc<AtomicBool>,
+    sent: Arc<AtomicU64>,
+    thread: JoinHandle<Result<()>>,
+}
+
+impl Pressure {
+    fn start(world: &World, topic: &str) -> Result<Self> {
+        let mut near = Publisher::connect(world.mosquitto.address())?;
+        let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let (stopped, count, topic) = (stop.clone(), sent.clone(), topic.to_owned());
+        let thread = thread::spawn(move || {
+            let began = Instant::now();
+            for i in 0.. {
+                if stopped.load(Ordering::Relaxed) {
+                    break;
+                }
+                let due = began + Duration::from_secs(1) / LOAD * i;
+                thread::sleep(due.saturating_duration_since(Instant::now()));
+                near.publish(&device_topic(&topic, u64::from(i)), &[b'x'; PAYLOAD])?;
+                count.fetch_add(1, Ordering::Relaxed);
+            }
+            // What is still in the socket's buffer goes out before the connection ends.
+            thread::sleep(Duration::from_millis(500));
+            Ok(())
+        });
+        Ok(Self { stop, sent, thread })
+    }
+
+    fn stop(self) -> Result<u64> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().map_err(|_| anyhow::anyhow!("the load panicked"))??;
+        Ok(self.sent.load(Ordering::Relaxed))
+    }
+}
+
+/// CPU of a clean release build.
+pub(crate) fn build(world: &World) -> Result<Duration> {
+    let before = children_cpu()?;
+    let target = world.dir.join("clean-build");
+    let mut cargo = Command::new("cargo");
+    cargo.args(["build", "--release", "--bin", "rocketbridge", "--target-dir"]).arg(target);
+    let status = cargo.stdin(Stdio::null()).status().context("starting cargo")?;
+    ensure!(status.success(), "the build failed");
+    Ok(children_cpu()?.saturating_sub(before))
+}
