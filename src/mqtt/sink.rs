@@ -4,8 +4,6 @@
 //! QoS 2 (a broker may pass a message on at PUBREL only, and forgets it with the session), once written for
 //! QoS 0. What the broker does not take now goes again for ever, in order.
 
-#[cfg(test)]
-mod tests;
 mod verdict;
 
 use std::{collections::VecDeque, future::pending, mem, sync::Arc, time::Duration};

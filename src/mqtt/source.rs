@@ -4,8 +4,6 @@
 //! acknowledges what is not settled, and never holds a message back because of what it is marked with.
 
 mod subscribe;
-#[cfg(test)]
-mod tests;
 
 use std::mem;
 
