@@ -4,10 +4,17 @@
 //! a message and gives a message, and cannot fail for lack of anything that was known when the file was loaded.
 
 pub mod fault;
+mod hash;
+pub mod mark;
+pub mod names;
 pub mod pattern;
+pub mod shape;
 pub mod template;
+pub mod translation;
 
 use std::{path::PathBuf, sync::Arc};
+
+use translation::Translation;
 
 use crate::{
     message::Qos,
@@ -29,7 +36,8 @@ pub struct Route {
     pub on_refuse: OnRefuse,
     /// Topic for refused messages on the `rocketmq` cluster of this name; else a file under the data folder.
     pub park: Park,
-    // translation: Translation — pure, in mapping/translation.rs
+    /// How a message that was read becomes the message that is stored.
+    pub translation: Translation,
 }
 
 /// A place in a mapping file.

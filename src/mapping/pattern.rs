@@ -66,8 +66,21 @@ impl Pattern {
             start = range.end + 1;
             before = range;
         }
-        pattern.filter = pattern.write();
-        Ok(pattern)
+        Ok(pattern.written())
+    }
+
+    /// A filter of levels, `None` for `+`, and whether `#` follows.
+    pub(super) fn of_levels(levels: Vec<Option<String>>, rest: bool) -> Self {
+        let levels = levels.into_iter().map(|level| level.map_or(Level::Any, Level::Literal)).collect();
+        Self { levels, rest, names: Vec::new(), filter: String::new() }.written()
+    }
+
+    /// Fills in what follows from the levels.
+    fn written(mut self) -> Self {
+        let wildcards = self.levels.iter().filter(|level| **level == Level::Any).count() + usize::from(self.rest);
+        self.names.resize(wildcards, None);
+        self.filter = self.write();
+        self
     }
 
     fn push(&mut self, level: &str, range: &Range<usize>) -> Result<(), Fault> {
@@ -187,14 +200,12 @@ impl Pattern {
         }
         levels.extend_from_slice(&long.levels[both..]);
         let rest = short.rest && long.rest;
-        let wildcards = levels.iter().filter(|level| **level == Level::Any).count() + usize::from(rest);
-        let mut shared = Self { levels, rest, names: vec![None; wildcards], filter: String::new() };
+        let shared = Self { levels, rest, names: Vec::new(), filter: String::new() };
         let system = shared.first_literal().is_some_and(|text| text.starts_with('$'));
         if system && (self.first_literal().is_none() || other.first_literal().is_none()) {
             return None;
         }
-        shared.filter = shared.write();
-        Some(shared)
+        Some(shared.written())
     }
 }
 

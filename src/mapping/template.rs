@@ -144,16 +144,16 @@ impl Template {
         captures: &Captures<'_>,
         out: &mut String,
     ) -> Result<(), Refusal> {
+        let mut after_slash = false;
         for part in &self.parts {
             match part {
                 Part::Literal(text) => out.push_str(text),
                 // `a/#` also matches `a`: then the slash before the wildcard goes too.
                 Part::Value { value: Value::Capture(wildcard), .. } if captures.get(wildcard.index).is_none() => {
-                    if out.ends_with('/') {
+                    if after_slash {
                         out.pop();
                     }
                 }
-                Part::Value { value: Value::Qos, .. } => out.push((b'0' + message.qos.level()) as char),
                 Part::Value { value, name } => {
                     let text = value.read(message, captures).ok_or_else(|| missing(name))?;
                     if how == Use::Topic {
@@ -162,6 +162,7 @@ impl Template {
                     out.push_str(text);
                 }
             }
+            after_slash = matches!(part, Part::Literal(text) if text.ends_with('/'));
         }
         Ok(())
     }
