@@ -162,7 +162,7 @@ mod tests {
             ("plant/{l}/{r*}", "x/{l}/{r}", "x/+/#", "x/"),
             ("plant/{l}/{r*}", "x/dev-{l}/y", "x/+/y", "x/dev-"),
             ("plant/{l}/{r*}", "x{subtopic}", "x/+/#", "x/"),
-            ("plant/{l}/{r*}", "x{subtopic}y", "x/+/+/#", "x/"),
+            ("plant/{l}/{r*}", "x{subtopic}y", "x/+/#", "x/"),
             ("plant/{l}/{r*}", "{parent}_{l}", "+", "plant_"),
             ("plant/{l}/{r*}", "dev{r}", "#", "dev"),
             ("plant/{l}/{r*}", "{r}/x", "#", ""),
