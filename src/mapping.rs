@@ -3,8 +3,11 @@
 //! `Route` is what `run`, `check`, `explain` and `test` all work on. Everything here is pure: a translation takes
 //! a message and gives a message, and cannot fail for lack of anything that was known when the file was loaded.
 
+pub mod case;
+pub mod explain;
 pub mod fault;
 mod hash;
+pub mod loops;
 pub mod mark;
 pub mod names;
 pub mod pattern;
@@ -17,7 +20,7 @@ use std::{path::PathBuf, sync::Arc};
 use translation::Translation;
 
 use crate::{
-    message::Qos,
+    message::{Message, Qos},
     settings::{MqttBroker, RocketMqCluster},
 };
 
@@ -38,6 +41,19 @@ pub struct Route {
     pub park: Park,
     /// How a message that was read becomes the message that is stored.
     pub translation: Translation,
+}
+
+impl Route {
+    /// Whether this route's source reads a message that stands on its broker.
+    pub fn takes(&self, message: &Message) -> bool {
+        match &self.from {
+            From::Mqtt(_) => self.translation.takes(&message.topic),
+            From::RocketMq(from) => {
+                from.topic == message.topic.parent()
+                    && (from.tags.is_empty() || message.tag.as_ref().is_some_and(|tag| from.tags.contains(tag)))
+            }
+        }
+    }
 }
 
 /// A place in a mapping file.
