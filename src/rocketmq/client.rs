@@ -27,7 +27,7 @@ use super::{
         acl,
         code::{request, response},
         frame::{Fields, Frame, Request},
-        route::TopicRoute,
+        route::{TopicRoute, route_request},
     },
 };
 use crate::settings::RocketMqCluster;
@@ -173,10 +173,7 @@ impl Client {
 
     /// Asks the name servers for a topic's route (its name with the namespace). Always asks: keep what it gives.
     pub async fn route(&self, topic: &str) -> Result<Arc<TopicRoute>, CallError> {
-        let request = Request::new(request::GET_ROUTEINFO_BY_TOPIC)
-            .text("topic", topic.to_owned())
-            .text("acceptStandardJsonOnly", "true");
-        let answer = self.ask_name_servers(request).await.map_err(|error| match error {
+        let answer = self.ask_name_servers(route_request(topic)).await.map_err(|error| match error {
             CallError::TopicNotExist(_) => CallError::TopicNotExist(topic.to_owned()),
             other => other,
         })?;

@@ -7,6 +7,8 @@ pub mod acl;
 pub mod batch;
 pub mod code;
 pub mod frame;
+#[cfg(test)]
+mod golden;
 pub mod record;
 pub mod route;
 pub mod send;

@@ -209,9 +209,9 @@ impl Lanes {
         undrained().all(|lane| lane.missing_since.is_some()).then(|| last + self.grace)
     }
 
-    /// Why a lane cannot send, if one cannot.
+    /// Why a lane cannot send, if one cannot. A single failure is no news: brokers under load turn requests away.
     pub(super) fn problem(&self) -> Option<&str> {
-        self.current.iter().find_map(|lane| lane.problem.as_deref())
+        self.current.iter().filter(|lane| lane.failures > 1).find_map(|lane| lane.problem.as_deref())
     }
 }
 

@@ -51,6 +51,8 @@ pub(super) fn judge(answer: Result<Response, CallError>, stored_when: StoredWhen
         error @ (CallError::TopicNotExist(_) | CallError::Busy { code: response::SERVICE_NOT_AVAILABLE, .. }) => {
             Verdict::Reroute(error.to_string())
         }
+        // Its words hold times and sizes, and would be a new reason each time.
+        CallError::Busy { code, .. } => Verdict::Retry(format!("the broker is busy (code {code})")),
         error => Verdict::Retry(error.to_string()),
     }
 }

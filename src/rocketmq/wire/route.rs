@@ -7,11 +7,17 @@ use std::{
 
 use serde::Deserialize;
 
+use super::{code::request, frame::Request};
 use crate::message::Queue;
 
 const PERMISSION_READ: u32 = 4;
 const PERMISSION_WRITE: u32 = 2;
 const MASTER: i64 = 0;
+
+/// Asks for a topic's route. Servers of 4.9.4 and later answer in JSON proper.
+pub fn route_request(topic: &str) -> Request {
+    Request::new(request::GET_ROUTEINFO_BY_TOPIC).text("topic", topic.to_owned()).text("acceptStandardJsonOnly", "true")
+}
 
 /// The route of one topic.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

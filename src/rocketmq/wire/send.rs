@@ -45,7 +45,7 @@ pub fn send_one(to: Destination, entry: Bytes) -> Request {
     let single = parts(entry.clone())
         .and_then(|(body, properties)| Some((body, std::str::from_utf8(&properties).ok()?.to_owned())));
     match single {
-        Some((body, properties)) => head(SEND_MESSAGE_V2, to).text("i", properties).body(body),
+        Some((body, properties)) => head(SEND_MESSAGE_V2, to).text("m", "false").text("i", properties).body(body),
         None => send_batch(to, entry),
     }
 }

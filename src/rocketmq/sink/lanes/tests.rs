@@ -60,7 +60,10 @@ fn a_failed_request_goes_again_with_the_same_bytes_and_not_before_its_time() {
     lanes.failed(first.id, "gone".to_owned(), |failures| now + Duration::from_secs(failures.into()));
     push(&mut lanes, 1, 1);
     assert!(ready(&mut lanes, now).is_empty());
-    assert_eq!((lanes.next_due(), lanes.problem()), (Some(later), Some("gone")));
+    assert_eq!((lanes.next_due(), lanes.problem()), (Some(later), None));
+    let second = ready(&mut lanes, later).remove(0);
+    lanes.failed(second.id, "gone".to_owned(), |_| later);
+    assert_eq!(lanes.problem(), Some("gone"));
     let again = ready(&mut lanes, later).remove(0);
     assert!(again.again);
     assert_eq!(again.bytes, first.bytes);
