@@ -4,8 +4,6 @@
 
 mod bounded;
 
-use std::future::Future;
-
 use axum::{
     Router,
     extract::State,
@@ -29,20 +27,15 @@ struct Shown {
     telemetry: Telemetry,
 }
 
-/// Serves the admin pages until `shutdown`.
-pub async fn serve(
-    listener: TcpListener,
-    status: Status,
-    telemetry: Telemetry,
-    shutdown: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
+/// Serves the admin pages until its task is ended.
+pub async fn serve(listener: TcpListener, status: Status, telemetry: Telemetry) -> io::Result<()> {
     let router = Router::new()
         .route("/", get(|| async { INDEX }))
         .route("/live", get(|| async { "alive\n" }))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .with_state(Shown { status, telemetry });
-    axum::serve(Bounded::new(listener), router).with_graceful_shutdown(shutdown).await
+    axum::serve(Bounded::new(listener), router).await
 }
 
 async fn ready(State(shown): State<Shown>) -> impl IntoResponse {

@@ -31,3 +31,7 @@ pub mod parking;
 pub mod status;
 
 pub mod http;
+
+pub mod route;
+
+pub mod reload;

@@ -74,6 +74,16 @@ pub enum From {
     RocketMq(FromRocketMq),
 }
 
+impl From {
+    /// The broker's name in the settings.
+    pub fn broker_name(&self) -> &str {
+        match self {
+            Self::Mqtt(from) => &from.broker.name,
+            Self::RocketMq(from) => &from.cluster.name,
+        }
+    }
+}
+
 /// Reading from MQTT.
 #[derive(Debug, Clone)]
 pub struct FromMqtt {
@@ -134,6 +144,16 @@ pub enum To {
     },
 }
 
+impl To {
+    /// The broker's name in the settings.
+    pub fn broker_name(&self) -> &str {
+        match self {
+            Self::Mqtt { broker, .. } => &broker.name,
+            Self::RocketMq { cluster } => &cluster.name,
+        }
+    }
+}
+
 /// What becomes of a message that can never be stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnRefuse {
@@ -157,4 +177,14 @@ pub enum Park {
         /// The topic.
         topic: String,
     },
+}
+
+impl Park {
+    /// The cluster's name in the settings, or `file`.
+    pub fn broker_name(&self) -> &str {
+        match self {
+            Self::File => "file",
+            Self::RocketMq { cluster, .. } => &cluster.name,
+        }
+    }
 }

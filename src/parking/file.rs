@@ -69,6 +69,11 @@ impl ParkedFile {
         self.folder.join(format!("{}.replaying.jsonl", self.route))
     }
 
+    /// Whether a replay was cut short: [`ParkedFile::take`] goes on with it.
+    pub fn has_unfinished_replay(&self) -> bool {
+        self.replaying().exists()
+    }
+
     fn lock(&self, name: &str) -> io::Result<File> {
         fs::create_dir_all(&self.folder)?;
         let lock =

@@ -119,6 +119,11 @@ impl Record {
         format!("{}{}", self.parent, self.subtopic)
     }
 
+    /// Bytes of the payload, as near as its written form tells.
+    pub fn payload_len(&self) -> usize {
+        self.payload.trim_end_matches('=').len() * 3 / 4
+    }
+
     /// The message as it was read.
     pub fn message(&self) -> Result<Message, RecordError> {
         let bytes = |text: &str, field| STANDARD.decode(text).map(Bytes::from).map_err(|_| RecordError::Field(field));

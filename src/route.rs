@@ -1,0 +1,265 @@
+//! One running route: read, translate, write, settle.
+//!
+//! It stands between a source and a sink and knows neither protocol. It holds what is in flight, has refused
+//! messages put aside, and tells the source which tickets are settled: never before the sink has confirmed, or the
+//! refused message is safely parked.
+
+mod window;
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tracing::{debug, error, info, warn};
+
+use crate::{
+    delivery::{Delivery, Outcome, Outgoing, Refusal, Settled, SinkHandle, SourceHandle, Ticket},
+    mapping::{self, OnRefuse, translation::Translated},
+    parking::{ParkHandle, Record},
+    settings::Limits,
+    telemetry::RouteTelemetry,
+};
+use window::Window;
+
+/// How often the slow gauges are brought up to date.
+const TICK: Duration = Duration::from_millis(500);
+/// Messages wait and nothing was settled for this long: the route is called stalled.
+const STALL: Duration = Duration::from_secs(5);
+
+/// Why a route ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to, or its source has no more; everything in flight is settled.
+    Settled,
+    /// It was told to end at once with this many messages in flight, which their source will hand on again.
+    Left(usize),
+    /// One of its ends broke, which none does by itself.
+    Broken(&'static str),
+}
+
+/// What a route is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Work.
+    Run,
+    /// Read no more, settle what is in flight, end.
+    Drain,
+    /// End now.
+    Abandon,
+}
+
+/// What a route stands between.
+#[derive(Debug)]
+pub struct Ends {
+    /// Where messages come from.
+    pub source: SourceHandle,
+    /// Where they go.
+    pub sink: SinkHandle,
+    /// Where refused ones go.
+    pub park: ParkHandle,
+}
+
+#[derive(Debug)]
+struct Running<'a> {
+    route: &'a mapping::Route,
+    telemetry: &'a RouteTelemetry,
+    window: Window,
+    /// Translated, waiting for room in the sink.
+    ready: Vec<Outgoing>,
+    /// A refusal under `on_refuse = "stall"`: nothing is read any more.
+    blocked: Option<Refusal>,
+    /// When something was last settled, or the window last stopped being empty.
+    progress: Instant,
+    stalled: bool,
+}
+
+/// Runs a route until it is told to end, its source has no more, or one of its ends breaks.
+pub async fn run(
+    route: &mapping::Route,
+    limits: Limits,
+    telemetry: &RouteTelemetry,
+    ends: &mut Ends,
+    orders: watch::Receiver<Order>,
+) -> Ended {
+    let running = Running {
+        route,
+        telemetry,
+        window: Window::new(limits),
+        ready: Vec::new(),
+        blocked: None,
+        progress: Instant::now(),
+        stalled: false,
+    };
+    running.run(ends, orders).await
+}
+
+impl Running<'_> {
+    async fn run(mut self, ends: &mut Ends, mut orders: watch::Receiver<Order>) -> Ended {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut reading = true;
+        let ended = loop {
+            if !reading && self.window.is_empty() {
+                break Ended::Settled;
+            }
+            let may_read = reading && self.ready.is_empty() && self.blocked.is_none() && self.window.has_room();
+            tokio::select! { biased;
+                told = orders.changed() => match *orders.borrow() {
+                    _ if told.is_err() => break Ended::Left(self.window.len()),
+                    Order::Run => {}
+                    Order::Drain => ends.source.deliveries.close(),
+                    Order::Abandon => break Ended::Left(self.window.len()),
+                },
+                settled = ends.sink.settled.recv() => match settled {
+                    Some(settled) => self.settle(settled, ends),
+                    None => break Ended::Broken("sink"),
+                },
+                parked = ends.park.parked.recv() => match parked {
+                    Some(tickets) => self.parked(tickets, ends),
+                    None => break Ended::Broken("parking"),
+                },
+                permit = ends.sink.outgoing.reserve(), if !self.ready.is_empty() => match permit {
+                    Ok(permit) => permit.send(std::mem::take(&mut self.ready)),
+                    Err(_) => break Ended::Broken("sink"),
+                },
+                batch = ends.source.deliveries.recv(), if may_read => match batch {
+                    Some(batch) => self.take(batch, ends),
+                    None => reading = false,
+                },
+                _ = tick.tick() => self.observe(),
+            }
+        };
+        self.observe();
+        ended
+    }
+
+    /// Translates a batch; what is refused or an echo never reaches the sink.
+    fn take(&mut self, batch: Vec<Delivery>, ends: &Ends) {
+        let now = Instant::now();
+        if self.window.is_empty() {
+            self.progress = now;
+        }
+        self.telemetry.received.inc_by(batch.len() as u64);
+        self.ready.reserve(batch.len());
+        let (mut echoes, mut refused) = (Vec::new(), Vec::new());
+        for Delivery { ticket, message, suspected_duplicate, unreadable } in batch {
+            if suspected_duplicate {
+                self.telemetry.suspected_duplicates.inc();
+            }
+            match unreadable.map_or_else(|| self.route.translation.translate(&message), Err) {
+                Ok(Translated::Send { order, message: translated }) => {
+                    let deadline = translated.expiry.map(|seconds| now + Duration::from_secs(seconds.into()));
+                    self.ready.push(Outgoing { ticket, order, message: translated, deadline });
+                }
+                Ok(Translated::Echo) => echoes.push(ticket),
+                Err(refusal) => refused.push((ticket, refusal)),
+            }
+            self.window.admit(ticket, message, now);
+        }
+        if !echoes.is_empty() {
+            self.telemetry.dropped("echo", echoes.len() as u64);
+            self.acknowledge(echoes, ends);
+        }
+        if !refused.is_empty() {
+            self.refuse(refused, ends);
+        }
+        self.telemetry.set_in_flight(self.window.len(), self.window.bytes());
+    }
+
+    fn settle(&mut self, batch: Vec<Settled>, ends: &Ends) {
+        let (mut tickets, mut refused) = (Vec::with_capacity(batch.len()), Vec::new());
+        let mut expired = 0;
+        for Settled { ticket, outcome } in batch {
+            match outcome {
+                Outcome::Stored => tickets.push(ticket),
+                Outcome::Refused(refusal) => refused.push((ticket, refusal)),
+                Outcome::Expired => {
+                    expired += 1;
+                    tickets.push(ticket);
+                }
+            }
+        }
+        self.telemetry.stored.inc_by(tickets.len() as u64 - expired);
+        if expired > 0 {
+            self.telemetry.dropped("expired", expired);
+        }
+        self.acknowledge(tickets, ends);
+        if !refused.is_empty() {
+            self.refuse(refused, ends);
+        }
+    }
+
+    fn parked(&mut self, tickets: Vec<Ticket>, ends: &Ends) {
+        self.telemetry.parked.inc_by(tickets.len() as u64);
+        self.acknowledge(tickets, ends);
+    }
+
+    /// Lets the source acknowledge. A source that is gone hands the messages on again: a duplicate, never a loss.
+    fn acknowledge(&mut self, mut tickets: Vec<Ticket>, ends: &Ends) {
+        let now = Instant::now();
+        tickets.retain(|ticket| match self.window.settle(*ticket) {
+            Some(settled) => {
+                self.telemetry.latency.observe((now - settled.since).as_secs_f64());
+                true
+            }
+            None => false,
+        });
+        self.progress = now;
+        let _gone = ends.source.settled.send(tickets);
+        self.telemetry.set_in_flight(self.window.len(), self.window.bytes());
+    }
+
+    fn refuse(&mut self, refused: Vec<(Ticket, Refusal)>, ends: &Ends) {
+        for (_, refusal) in &refused {
+            self.telemetry.refused(refusal.kind);
+            debug!(route = %self.route.name, %refusal, "refused");
+        }
+        match self.route.on_refuse {
+            OnRefuse::Park => {
+                let parked_at = milliseconds();
+                let records = refused.into_iter().filter_map(|(ticket, refusal)| {
+                    let in_flight = self.window.get(ticket)?;
+                    Some((ticket, Record::new(&self.route.name, &in_flight.message, &refusal, parked_at)))
+                });
+                let _gone = ends.park.refused.send(records.collect());
+            }
+            OnRefuse::Stall => {
+                let (_, refusal) = refused.into_iter().next().expect("called with a refusal");
+                error!(route = %self.route.name, %refusal, "stands still: a message can never be sent, and on_refuse is \"stall\"");
+                self.blocked.get_or_insert(refusal);
+            }
+            OnRefuse::Drop => {
+                self.telemetry.dropped("refused", refused.len() as u64);
+                self.acknowledge(refused.into_iter().map(|(ticket, _)| ticket).collect(), ends);
+            }
+        }
+    }
+
+    /// Brings the slow gauges up to date, and says when a stall begins and ends.
+    fn observe(&mut self) {
+        let now = Instant::now();
+        let age = self.window.oldest().map_or(Duration::ZERO, |oldest| now - oldest);
+        self.telemetry.set_in_flight(self.window.len(), self.window.bytes());
+        self.telemetry.oldest_age.set(age.as_secs_f64());
+        let stalled = !self.window.is_empty() && now - self.progress >= STALL;
+        if stalled == self.stalled {
+            return;
+        }
+        self.stalled = stalled;
+        self.telemetry.stalled.set(i64::from(stalled));
+        let (route, waiting) = (&self.route.name, self.window.len());
+        if stalled {
+            let reason = self.telemetry.blocked_by().or_else(|| self.blocked.as_ref().map(ToString::to_string));
+            warn!(%route, waiting, reason = reason.as_deref().unwrap_or("no confirmation comes"), "stalled");
+        } else {
+            info!(%route, waiting, "flows again");
+        }
+    }
+}
+
+fn milliseconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
