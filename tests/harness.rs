@@ -44,7 +44,8 @@ async fn rocketmq_holds_what_was_sent_through_the_kill_of_its_broker() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     rocketmq.brokers[0].kill();
     rocketmq.brokers[0].restart().await;
-    assert_eq!(producing.finish().await, 5_000);
+    producing.finished().await;
+    assert_eq!(producing.stored().await, 5_000);
     let mut tally = Tally::default();
     while tally.distinct() < 5_000 || reader.count(&mut tally).await > 0 {
         reader.count(&mut tally).await;
@@ -72,7 +73,7 @@ async fn numbered_publishes_survive_cuts_restarts_and_a_snapshot() {
     mosquitto.restart().await;
     publisher.resume();
     assert_eq!(publisher.unrouted(), 0);
-    publisher.finish().await;
+    publisher.finished().await;
     while subscriber.tally().distinct() < 20_000 {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

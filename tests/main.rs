@@ -6,5 +6,6 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod architecture;
+mod faults;
 mod harness;
 mod servers;

@@ -38,8 +38,12 @@ pub fn settings_at(mqtt_port: u16, name_servers: &[String]) -> String {
 /// A bridge with a folder of its own, running or not.
 #[derive(Debug)]
 pub struct Bridge {
+    /// Its working folder; holds its data, its log, and its settings unless they are the samples.
     pub folder: PathBuf,
-    admin: u16,
+    /// Where its admin listener is.
+    pub admin: u16,
+    settings: PathBuf,
+    environment: Vec<(String, String)>,
     process: Option<Process>,
 }
 
@@ -49,11 +53,29 @@ impl Bridge {
         let folder = folder("bridge");
         let admin = free_port();
         fs::create_dir(folder.join("mappings")).expect("create a folder of mappings");
-        let bridge = Self { folder, admin, process: None };
+        let file = folder.join("rocketbridge.toml");
         let settings = format!("{settings}\n[http]\nadmin = \"127.0.0.1:{admin}\"\n");
-        fs::write(bridge.folder.join("rocketbridge.toml"), settings).expect("write settings");
+        fs::write(&file, settings).expect("write settings");
+        let bridge = Self { folder, admin, settings: file, environment: Vec::new(), process: None };
         bridge.map(mapping);
         bridge
+    }
+
+    /// The sample settings and mappings of the repository, pointed at these servers by the environment; starts nothing.
+    pub fn samples(mqtt: &Mosquitto, rocketmq: &RocketMq) -> Self {
+        let (folder, admin) = (folder("bridge"), free_port());
+        let settings = Path::new(env!("CARGO_MANIFEST_DIR")).join("rocketbridge.toml");
+        let mut bridge = Self { folder, admin, settings, environment: Vec::new(), process: None };
+        bridge.set("ROCKETBRIDGE__MQTT__EDGE__URL", &mqtt.url());
+        bridge.set("ROCKETBRIDGE__ROCKETMQ__MAIN__NAME_SERVERS", &rocketmq.servers().join(","));
+        bridge.set("ROCKETBRIDGE__HTTP__ADMIN", &format!("127.0.0.1:{admin}"));
+        bridge.set("ROCKETBRIDGE__DATA_DIR", &bridge.folder.join("data").display().to_string());
+        bridge
+    }
+
+    /// Sets an environment variable for all that is started from now on.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
     }
 
     /// Writes settings and a mapping file, starts the bridge, and waits until it is ready.
@@ -73,7 +95,8 @@ impl Bridge {
     pub fn run(&mut self) {
         assert!(self.process.is_none(), "the bridge runs already");
         let mut run = command(binary());
-        run.arg("run").current_dir(&self.folder);
+        run.arg("run").arg("--settings").arg(&self.settings).current_dir(&self.folder);
+        run.envs(self.environment.clone());
         self.process = Some(Process::start("rocketbridge", run, &self.log_file()));
     }
 
@@ -97,7 +120,10 @@ impl Bridge {
 
     /// Runs another command in the bridge's folder, such as `["check"]`, to its end.
     pub fn command(&self, arguments: &[&str]) -> Output {
-        Command::new(binary()).args(arguments).current_dir(&self.folder).output().expect("run rocketbridge")
+        let mut command = Command::new(binary());
+        command.args(arguments).arg("--settings").arg(&self.settings);
+        command.current_dir(&self.folder).envs(self.environment.clone());
+        command.output().expect("run rocketbridge")
     }
 
     /// All it printed.
@@ -149,7 +175,7 @@ impl Bridge {
         .await;
     }
 
-    fn log_file(&self) -> PathBuf {
+    pub fn log_file(&self) -> PathBuf {
         self.folder.join("printed.log")
     }
 }
@@ -171,9 +197,4 @@ fn sum(metrics: &str, name: &str, labels: &[&str]) -> Option<f64> {
         (found == name && labels.iter().all(|label| found_labels.contains(label))).then(|| value.parse::<f64>().ok())?
     });
     values.reduce(|all, one| all + one)
-}
-
-/// The sample mapping files of the repository.
-pub fn samples() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("mappings")
 }

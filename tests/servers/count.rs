@@ -17,6 +17,9 @@ pub fn parse(body: &[u8]) -> Option<(u64, u64)> {
     Some((key.parse().ok()?, number.parse().ok()?))
 }
 
+/// The body of a message that does not count.
+pub const PROBE: &[u8] = b"probe";
+
 /// What arrived of `keys` × `per_key` numbered messages.
 #[derive(Debug, Default)]
 pub struct Tally {
@@ -36,8 +39,11 @@ struct Key {
 }
 
 impl Tally {
-    /// Notes an arrival.
+    /// Notes an arrival. Probes, which tests send to see whether a way is open, do not count.
     pub fn arrived(&mut self, body: &[u8]) {
+        if body == PROBE {
+            return;
+        }
         self.arrivals += 1;
         let Some((key, number)) = parse(body) else {
             self.strange += 1;

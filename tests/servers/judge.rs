@@ -183,10 +183,11 @@ impl Producing {
         told.ok().and_then(|told| told["count"].as_u64()).unwrap_or_default()
     }
 
-    /// Waits for the last.
-    pub async fn finish(self) -> u64 {
-        let told = self.done.await.expect("the load's task").expect("the load is sent");
-        told["count"].as_u64().unwrap_or_default()
+    /// Waits until the last is stored.
+    pub async fn finished(&self) {
+        while !self.done.is_finished() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 
@@ -254,6 +255,12 @@ impl RocketMq {
     /// A reader of all that a topic holds, from its beginning.
     pub fn reader(&self, topic: &str) -> Reader {
         Reader { access: self.access(), topic: topic.to_owned(), next: json!({}) }
+    }
+
+    /// How many messages a topic holds, repeated ones included; 0 where that cannot be told.
+    pub async fn stored(&self, topic: &str) -> u64 {
+        let told = self.ask("stored", json!({ "topic": topic })).await;
+        told.ok().and_then(|told| told["count"].as_u64()).unwrap_or_default()
     }
 
     /// How far a group is behind in a topic, over all queues, by the offsets that it has committed.

@@ -9,6 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::sync::OnceCell;
+
 use super::{
     certificates::Certificates,
     folder, free_port, listening,
@@ -43,6 +45,12 @@ pub struct Mosquitto {
 }
 
 impl Mosquitto {
+    /// The one that tests share which stop nothing; each uses topics of its own.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<Mosquitto> = OnceCell::const_new();
+        SHARED.get_or_init(|| async { Self::start(&Options::default()).await }).await
+    }
+
     pub async fn start(options: &Options) -> Self {
         let folder = folder("mosquitto");
         let [port, ws_port, tls_port, secure_ws_port] = [(); 4].map(|()| free_port());

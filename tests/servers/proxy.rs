@@ -44,8 +44,12 @@ pub struct Proxy {
 impl Proxy {
     /// Stands in front of `target`.
     pub async fn start(target: u16) -> Self {
-        let port = free_port();
-        let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("bind the proxy");
+        Self::at("127.0.0.1", free_port(), target).await
+    }
+
+    /// Listens on an address of its own.
+    pub async fn at(host: &str, port: u16, target: u16) -> Self {
+        let listener = TcpListener::bind((host, port)).await.expect("bind the proxy");
         let (weather, seen) = watch::channel(Weather { cuts: 0, stalled: false, closed: false, delay: Duration::ZERO });
         let accepted = Arc::<AtomicU64>::default();
         let count = accepted.clone();

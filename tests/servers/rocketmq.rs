@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use super::{
     certificates::Certificates,
@@ -14,6 +15,7 @@ use super::{
     judge::Judge,
     listening,
     process::{Process, command},
+    proxy::Proxy,
 };
 
 /// The release that tests run against unless `ROCKETBRIDGE_TEST_ROCKETMQ` names another.
@@ -36,6 +38,9 @@ pub fn jars() -> PathBuf {
 /// The administrator of a cluster with access control.
 pub const ADMIN: (&str, &str) = ("rocketmq-admin", "admin-secret-1");
 
+/// Where proxied brokers tell clients to find them.
+const PROXIED: &str = "127.0.0.2";
+
 /// What a cluster shall be like: one name server and one broker that creates no topics by itself, unless said otherwise.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -46,11 +51,13 @@ pub struct Options {
     pub acl: bool,
     /// TLS only, with certificates of the cluster's own.
     pub tls: bool,
+    /// Clients reach each broker through a proxy (5.x only: older brokers take every address of the machine).
+    pub proxied: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { name_servers: 1, brokers: 1, auto_create_topics: false, acl: false, tls: false }
+        Self { name_servers: 1, brokers: 1, auto_create_topics: false, acl: false, tls: false, proxied: false }
     }
 }
 
@@ -77,11 +84,19 @@ enum Kind {
 pub struct RocketMq {
     pub name_servers: Vec<Node>,
     pub brokers: Vec<Node>,
+    /// One before each broker, if so wished.
+    pub proxies: Vec<Proxy>,
     pub certificates: Option<Certificates>,
     options: Options,
 }
 
 impl RocketMq {
+    /// The one that tests share which stop nothing; each uses topics of its own.
+    pub async fn shared() -> &'static Self {
+        static SHARED: OnceCell<RocketMq> = OnceCell::const_new();
+        SHARED.get_or_init(|| async { Self::start(&Options::default()).await }).await
+    }
+
     pub async fn start(options: &Options) -> Self {
         let folder = folder("rocketmq");
         let certificates = options.tls.then(|| Certificates::create(&folder));
@@ -91,8 +106,12 @@ impl RocketMq {
             listening("the name server", node.port).await;
         }
         let servers = addresses(&name_servers).join(";");
-        let brokers = (0..options.brokers).map(|i| broker(&folder, i, &servers, options, tls)).collect();
-        let cluster = Self { name_servers, brokers, certificates, options: options.clone() };
+        let brokers: Vec<Node> = (0..options.brokers).map(|i| broker(&folder, i, &servers, options, tls)).collect();
+        let mut proxies = Vec::new();
+        for broker in brokers.iter().filter(|_| options.proxied) {
+            proxies.push(Proxy::at(PROXIED, broker.port, broker.port).await);
+        }
+        let cluster = Self { name_servers, brokers, proxies, certificates, options: options.clone() };
         cluster.ready().await;
         cluster
     }
@@ -246,6 +265,10 @@ fn broker(cluster: &Path, number: usize, servers: &str, options: &Options, tls: 
         store.display(),
         options.auto_create_topics,
     );
+    if options.proxied {
+        // The last line for a name counts.
+        config += &format!("brokerIP1={PROXIED}\nbindAddress=127.0.0.1\n");
+    }
     if options.acl {
         config += &access_control();
     }

@@ -118,6 +118,7 @@ public final class Judge {
             case "send": return send(r);
             case "produce": return produce(r);
             case "produced": return count(PRODUCED.get(r.getLong("job")).get());
+            case "stored": return stored(r);
             case "read": return read(r);
             case "committed": return committed(r);
             case "consume": return consume(r);
@@ -309,6 +310,16 @@ public final class Judge {
         answer.put("next", next);
         answer.put("unreachable", unreachable);
         return answer;
+    }
+
+    /** How many messages all queues of a topic hold. */
+    private static JSONObject stored(JSONObject r) throws Exception {
+        DefaultMQPullConsumer reader = cluster(r).reader;
+        long stored = 0;
+        for (MessageQueue queue : reader.fetchSubscribeMessageQueues(r.getString("topic"))) {
+            stored += reader.maxOffset(queue) - reader.minOffset(queue);
+        }
+        return count(stored);
     }
 
     private static long readQueue(Cluster c, MessageQueue queue, long start, int max, JSONArray into) throws Exception {

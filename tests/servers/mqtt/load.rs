@@ -80,8 +80,10 @@ impl Publisher {
     }
 
     /// Waits until all are acknowledged.
-    pub async fn finish(self) {
-        self.task.await.expect("the publisher's task");
+    pub async fn finished(&self) {
+        while !self.task.is_finished() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 }
 
@@ -167,6 +169,12 @@ impl Sender {
             }
             reason => panic!("the broker refused a publish: {reason:?}"),
         }
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 
