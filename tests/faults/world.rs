@@ -78,8 +78,8 @@ impl World {
     /// Starts everything; the main loads last about `lasting` seconds if nothing holds them up.
     pub(super) async fn start(options: &RocketMqOptions, lasting: u64) -> Self {
         let size = Size { main: form(6_000, 100_000), side: form(1_000, 10_000) };
-        let (mosquitto, rocketmq) =
-            tokio::join!(Mosquitto::start(&MosquittoOptions::default()), RocketMq::start(options));
+        let limitless = MosquittoOptions::default();
+        let (mosquitto, rocketmq) = tokio::join!(Mosquitto::start(&limitless), RocketMq::start(options));
         for topic in ["up", "down", "through", "through_out"] {
             rocketmq.create_topic(topic, 4).await;
         }
@@ -110,13 +110,13 @@ impl World {
 
     /// Waits until the bridge has carried this many more messages of the main routes, or has no more to carry.
     pub(super) async fn carried(&self, more: u64) {
-        let began = self.main_routes().await;
+        let began = eventually("messages can be counted", PATIENCE, || self.main_routes()).await;
         let goal = (began + more).min(2 * self.size.main);
-        eventually("the load goes on", PATIENCE, || async { (self.main_routes().await >= goal).then_some(()) }).await;
+        eventually("the load goes on", PATIENCE, || async { (self.main_routes().await? >= goal).then_some(()) }).await;
     }
 
-    async fn main_routes(&self) -> u64 {
-        self.rocketmq.stored("up").await + self.down_count.tally().distinct()
+    async fn main_routes(&self) -> Option<u64> {
+        Some(self.rocketmq.stored("up").await? + self.down_count.tally().distinct())
     }
 
     /// Waits until all that devices publish has found its way to the other side.
@@ -124,10 +124,11 @@ impl World {
         self.up.finished().await;
         self.across.finished().await;
         let waiting = [r#"route="up""#];
+        let published = f64::from(u32::try_from(self.size.main).expect("loads are small"));
         eventually("the bridge has stored what devices published", PATIENCE, || async {
             let stored = self.bridge.metric("rocketbridge_stored_total", &waiting).await?;
             let in_flight = self.bridge.metric("rocketbridge_in_flight", &waiting).await?;
-            (stored >= self.size.main as f64 && in_flight <= 0.0).then_some(())
+            (stored >= published && in_flight <= 0.0).then_some(())
         })
         .await;
     }

@@ -257,10 +257,9 @@ impl RocketMq {
         Reader { access: self.access(), topic: topic.to_owned(), next: json!({}) }
     }
 
-    /// How many messages a topic holds, repeated ones included; 0 where that cannot be told.
-    pub async fn stored(&self, topic: &str) -> u64 {
-        let told = self.ask("stored", json!({ "topic": topic })).await;
-        told.ok().and_then(|told| told["count"].as_u64()).unwrap_or_default()
+    /// How many messages a topic holds, repeated ones included, if that can be told now.
+    pub async fn stored(&self, topic: &str) -> Option<u64> {
+        self.ask("stored", json!({ "topic": topic })).await.ok()?["count"].as_u64()
     }
 
     /// How far a group is behind in a topic, over all queues, by the offsets that it has committed.
