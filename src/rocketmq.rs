@@ -13,3 +13,5 @@ pub mod allocation;
 
 pub mod offsets;
 pub mod sink;
+
+pub mod source;

@@ -6,6 +6,7 @@
 pub mod acl;
 pub mod batch;
 pub mod code;
+pub mod consume;
 pub mod frame;
 #[cfg(test)]
 mod golden;

@@ -127,7 +127,7 @@ struct RawBroker {
 }
 
 /// Servers before 4.9.4 write `{0:"address"}`, which is no JSON: puts the number in quotes.
-fn quote_number_names(body: &[u8]) -> Vec<u8> {
+pub(super) fn quote_number_names(body: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(body.len() + 32);
     let (mut in_text, mut escaped, mut in_number) = (false, false, false);
     for &byte in body {

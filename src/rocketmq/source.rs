@@ -1,0 +1,137 @@
+//! Reading a topic as a member of a consumer group.
+//!
+//! One task sees to membership, locks and offsets; each queue that is held has a task that pulls. They share the
+//! holds, under one lock that is never kept across a wait. A message is committed only once it is settled
+//! (invariant 3). Order holds whatever happens to locks: each reader of a queue hands on a gapless run of it that
+//! begins at or below what was settled.
+
+mod commit;
+mod group;
+mod holds;
+mod pull;
+mod start;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::sync::{Notify, mpsc};
+
+use super::{
+    client::{CallError, Client, Response},
+    wire::{
+        code::request,
+        consume::{self, Member},
+        frame::Request,
+    },
+};
+use crate::{
+    delivery::{SourceLink, Ticket},
+    mapping::FromRocketMq,
+    settings::{Limits, RocketMqCluster},
+    telemetry::EndState,
+};
+use group::Group;
+use holds::Holds;
+
+/// The most messages that one pull asks for. Brokers give 32 unless told otherwise.
+const PULL_MOST: usize = 256;
+
+/// What the tasks of one source share.
+struct Shared {
+    client: Client,
+    member: Member,
+    from: FromRocketMq,
+    pull_most: usize,
+    state: Arc<EndState>,
+    holds: Mutex<Holds>,
+    /// Something has changed that membership should look at now.
+    wake: Notify,
+}
+
+impl Shared {
+    fn holds(&self) -> MutexGuard<'_, Holds> {
+        self.holds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A request that does not wait by design.
+    async fn ask(&self, broker: &str, request: Request) -> Result<Response, CallError> {
+        self.client.call(broker, request, self.from.cluster.request_timeout).await
+    }
+
+    /// Says how this end is, after a fault came or went.
+    fn report(&self) {
+        let fault = self.holds().fault();
+        match fault {
+            Some(reason) => self.state.down(reason),
+            None => self.state.up(),
+        }
+    }
+}
+
+/// Reads until the link ends: with its deliveries closed it only settles; with its settled tickets closed it
+/// commits, gives up its queues and returns, in about a second at most.
+pub async fn run(from: FromRocketMq, route_name: &str, limits: Limits, link: SourceLink) {
+    let SourceLink { deliveries, mut settled, state } = link;
+    let (client, pushes) = Client::new(from.cluster.clone(), route_name);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let member = Member {
+        client_id: client.client_id().to_owned(),
+        group: client.with_namespace(&from.group),
+        topic: client.with_namespace(&from.topic),
+        tags: from.tags.clone(),
+        version: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+    };
+    let shared = Arc::new(Shared {
+        client,
+        member,
+        from,
+        pull_most: limits.messages.clamp(1, PULL_MOST),
+        state,
+        holds: Mutex::default(),
+        wake: Notify::new(),
+    });
+    let mut group = Group::new(shared.clone(), deliveries, pushes);
+    tokio::select! {
+        () = settle(&shared, &mut settled) => {}
+        () = commit::keep(&shared) => {}
+        () = group.keep() => {}
+    }
+    drop(group);
+    commit::leave(&shared).await;
+}
+
+/// Takes settled tickets until there can be no more.
+async fn settle(shared: &Shared, settled: &mut mpsc::UnboundedReceiver<Vec<Ticket>>) {
+    while let Some(tickets) = settled.recv().await {
+        let mut holds = shared.holds();
+        holds.settle(&tickets);
+        while let Ok(tickets) = settled.try_recv() {
+            holds.settle(&tickets);
+        }
+    }
+}
+
+/// Ends a consumer group, with its offsets, on every broker of a cluster.
+pub async fn retire(cluster: Arc<RocketMqCluster>, group: &str) -> Result<(), CallError> {
+    let limit = cluster.request_timeout;
+    let (client, _pushes) = Client::new(cluster.clone(), "retire");
+    let group = client.with_namespace(group);
+    let mut masters = Err(CallError::Unreadable("no name server is configured".to_owned()));
+    for server in &cluster.name_servers {
+        masters = match client.call_address(server, Request::new(request::GET_BROKER_CLUSTER_INFO), limit).await {
+            Ok(answer) => {
+                answer.success().and_then(|answer| consume::decode_masters(&answer.body).map_err(CallError::Unreadable))
+            }
+            Err(error) => Err(error),
+        };
+        if masters.is_ok() {
+            break;
+        }
+    }
+    for address in masters? {
+        client.call_address(&address, consume::delete_group(&group), limit).await?.success()?;
+    }
+    Ok(())
+}
