@@ -35,3 +35,5 @@ pub mod http;
 pub mod route;
 
 pub mod reload;
+
+pub mod supervisor;

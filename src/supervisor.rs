@@ -1,0 +1,171 @@
+//! Starts, reloads and stops routes.
+//!
+//! A route that breaks is started again; the others do not notice. A stop first drains every route, then, at the
+//! deadline, names what it has to leave. It must never decide what becomes of a message.
+
+pub mod replay;
+mod task;
+
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, timeout_at},
+};
+use tracing::{info, warn};
+
+use crate::{
+    mapping::{From, Route, To},
+    route::{Ended, Order},
+    settings::Settings,
+    status::Status,
+    telemetry::{RouteTelemetry, Telemetry},
+};
+
+/// A route that had to be left at the deadline.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeftBehind {
+    /// The route.
+    pub route: String,
+    /// Messages in flight. Their source hands them on again at the next start: duplicates may follow, no loss.
+    pub messages: usize,
+}
+
+/// All running routes.
+#[derive(Debug)]
+pub struct Supervisor {
+    settings: Arc<Settings>,
+    telemetry: Telemetry,
+    status: Status,
+    routes: BTreeMap<String, RouteTask>,
+}
+
+#[derive(Debug)]
+struct RouteTask {
+    route: Arc<Route>,
+    telemetry: Arc<RouteTelemetry>,
+    orders: watch::Sender<Order>,
+    task: tokio::task::JoinHandle<Ended>,
+}
+
+impl Supervisor {
+    /// A supervisor without routes.
+    pub fn new(settings: Arc<Settings>, telemetry: Telemetry, status: Status) -> Self {
+        Self { settings, telemetry, status, routes: BTreeMap::new() }
+    }
+
+    /// Runs the routes until `shutdown`, taking new sets of routes as they come.
+    pub async fn run(
+        mut self,
+        routes: Vec<Route>,
+        mut reloads: mpsc::Receiver<Vec<Route>>,
+        shutdown: impl Future<Output = ()>,
+    ) -> Vec<LeftBehind> {
+        tokio::pin!(shutdown);
+        self.replace(routes).await;
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                Some(routes) = reloads.recv() => self.replace(routes).await,
+            }
+        }
+        let stopping = std::mem::take(&mut self.routes).into_values().collect();
+        self.stop(stopping).await
+    }
+
+    /// Brings the running routes to a new set. Those that did not change are not touched.
+    async fn replace(&mut self, routes: Vec<Route>) {
+        let mut fresh: BTreeMap<String, Route> = routes.into_iter().map(|route| (route.name.clone(), route)).collect();
+        let unchanged = |task: &RouteTask| fresh.get(&task.route.name).is_some_and(|route| same(route, &task.route));
+        let (kept, ended): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.routes).into_iter().partition(|(_, task)| unchanged(task));
+        self.routes = kept;
+        for task in ended.values().filter(|task| !fresh.contains_key(&task.route.name)) {
+            warn!(route = %task.route.name, stays_behind = %memory(&task.route),
+                "removed; `rocketbridge retire {}` with the old mapping ends what stays behind on the broker", task.route.name);
+        }
+        fresh.retain(|name, _| !self.routes.contains_key(name));
+        let left = self.stop(ended.into_values().collect()).await;
+        for LeftBehind { route, messages } in left {
+            warn!(route, messages, "ended with messages in flight: duplicates may follow");
+        }
+        for route in fresh.into_values() {
+            self.start(route);
+        }
+        self.status.set(self.routes.values().map(|task| (task.route.name.clone(), task.telemetry.clone())).collect());
+    }
+
+    fn start(&mut self, route: Route) {
+        info!(route = %route.name, from = %from(&route), to = %to(&route), "joins");
+        let route = Arc::new(route);
+        let telemetry = Arc::new(self.telemetry.route(
+            &route.name,
+            route.from.broker_name(),
+            route.to.broker_name(),
+            route.park.broker_name(),
+        ));
+        let (orders, told) = watch::channel(Order::Run);
+        let task = tokio::spawn(task::run(route.clone(), self.settings.clone(), telemetry.clone(), told));
+        self.routes.insert(route.name.clone(), RouteTask { route, telemetry, orders, task });
+    }
+
+    /// Drains routes, and abandons what has not drained when three quarters of the time are over.
+    async fn stop(&self, mut tasks: Vec<RouteTask>) -> Vec<LeftBehind> {
+        let begin = Instant::now();
+        let drained_by = begin + self.settings.stop_deadline * 3 / 4;
+        let mut left = Vec::new();
+        for task in &tasks {
+            task.orders.send_replace(Order::Drain);
+        }
+        for task in &mut tasks {
+            let in_time = timeout_at(drained_by, &mut task.task).await;
+            let ended = if let Ok(ended) = in_time {
+                ended
+            } else {
+                task.orders.send_replace(Order::Abandon);
+                let at_last = begin + self.settings.stop_deadline;
+                match timeout_at(at_last.max(Instant::now() + Duration::from_millis(200)), &mut task.task).await {
+                    Ok(ended) => ended,
+                    Err(_) => {
+                        task.task.abort();
+                        Ok(Ended::Left(task.telemetry.in_flight()))
+                    }
+                }
+            };
+            if let Ok(Ended::Left(messages)) = ended {
+                left.push(LeftBehind { route: task.route.name.clone(), messages });
+            }
+            self.telemetry.remove(&task.telemetry);
+        }
+        left
+    }
+}
+
+/// Whether two routes do the same. Where they stand in their files does not matter.
+fn same(one: &Route, other: &Route) -> bool {
+    let parts =
+        |route: &Route| format!("{:?}", (&route.from, &route.to, &route.on_refuse, &route.park, &route.translation));
+    parts(one) == parts(other)
+}
+
+fn from(route: &Route) -> String {
+    match &route.from {
+        From::Mqtt(from) => format!("{} {}", from.broker.url, from.filters.join(", ")),
+        From::RocketMq(from) => format!("rocketmq {} topic {}", from.cluster.name_servers.join(","), from.topic),
+    }
+}
+
+fn to(route: &Route) -> String {
+    match &route.to {
+        To::Mqtt { broker, .. } => broker.url.to_string(),
+        To::RocketMq { cluster } => format!("rocketmq {}", cluster.name_servers.join(",")),
+    }
+}
+
+/// What the source's broker remembers for a route.
+fn memory(route: &Route) -> String {
+    match &route.from {
+        From::Mqtt(from) => format!("MQTT session {} on {}", from.client_id, from.broker.name),
+        From::RocketMq(from) => format!("consumer group {} on {}", from.group, from.cluster.name),
+    }
+}

@@ -1,0 +1,124 @@
+//! One route's tasks: its two ends, its parking, and the route between them; started again when one breaks.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
+use tracing::error;
+
+use crate::{
+    delivery::{SinkHandle, SinkLink, SourceHandle, SourceLink, sink_link, source_link},
+    mapping::{From, Park, Route, To},
+    mqtt,
+    parking::{self, ParkHandle, ParkTopic, ParkedFile, park_link},
+    rocketmq,
+    route::{self, Ended, Ends, Order},
+    settings::Settings,
+    telemetry::{EndState, RouteTelemetry},
+};
+
+/// How long the ends may take to commit, say goodbye and close once a route has ended.
+const CLOSE: Duration = Duration::from_secs(3);
+/// How soon a broken route is started again, doubling up to the second figure.
+const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
+
+/// Runs a route until it is told to end.
+pub(super) async fn run(
+    route: Arc<Route>,
+    settings: Arc<Settings>,
+    telemetry: Arc<RouteTelemetry>,
+    mut orders: watch::Receiver<Order>,
+) -> Ended {
+    let mut pause = RESTART.0;
+    loop {
+        let source = |link| spawn_source(route.clone(), &settings, link);
+        let ended = run_once(&route, &settings, &telemetry, orders.clone(), source).await;
+        let end = match ended {
+            Ended::Broken(end) => end,
+            Ended::Settled if *orders.borrow() == Order::Run => "source",
+            Ended::Settled | Ended::Left(_) => return ended,
+        };
+        error!(route = %route.name, end, pause_s = pause.as_secs(), "broke by a fault of this program; starts again");
+        tokio::select! {
+            () = sleep(pause) => {}
+            _ = orders.changed() => return Ended::Left(0),
+        }
+        pause = (pause * 2).min(RESTART.1);
+    }
+}
+
+/// Runs a route once, from whatever source it is given, and closes its ends.
+pub(super) async fn run_once(
+    route: &Arc<Route>,
+    settings: &Settings,
+    telemetry: &RouteTelemetry,
+    orders: watch::Receiver<Order>,
+    source: impl FnOnce(SourceLink) -> JoinHandle<()>,
+) -> Ended {
+    let (source_link, source_handle) = source_link(telemetry.source.clone());
+    let (sink, sink_task) = spawn_sink(route, settings, telemetry.sink.clone());
+    let (park, mut tasks) = spawn_parking(route, settings, telemetry.park.clone());
+    tasks.push(sink_task);
+    tasks.push(source(source_link));
+    let mut ends = Ends { source: source_handle, sink, park };
+    let ended = route::run(route, settings.limits, telemetry, &mut ends, orders).await;
+    close(ends, tasks, &route.name).await;
+    ended
+}
+
+/// Closes the links, which ends the tasks; one that hangs is ended for it.
+async fn close(ends: Ends, tasks: Vec<JoinHandle<()>>, route: &str) {
+    let Ends { source: SourceHandle { deliveries, settled }, sink: SinkHandle { outgoing, settled: outcomes }, park } =
+        ends;
+    let ParkHandle { refused, parked } = park;
+    drop((deliveries, settled, outgoing, outcomes, refused, parked));
+    for mut task in tasks {
+        match timeout(CLOSE, &mut task).await {
+            Ok(Ok(())) => {}
+            Ok(Err(panic)) => error!(route, %panic, "a task panicked"),
+            Err(_) => task.abort(),
+        }
+    }
+}
+
+fn spawn_source(route: Arc<Route>, settings: &Settings, link: SourceLink) -> JoinHandle<()> {
+    let limits = settings.limits;
+    tokio::spawn(async move {
+        match &route.from {
+            From::Mqtt(from) => mqtt::source::run(from.clone(), &route.name, limits, link).await,
+            From::RocketMq(from) => rocketmq::source::run(from.clone(), &route.name, limits, link).await,
+        }
+    })
+}
+
+fn spawn_sink(route: &Arc<Route>, settings: &Settings, state: Arc<EndState>) -> (SinkHandle, JoinHandle<()>) {
+    let (link, handle) = sink_link(state);
+    let (route, limits) = (route.clone(), settings.limits);
+    let task = tokio::spawn(async move {
+        match &route.to {
+            To::Mqtt { broker, client_id } => mqtt::sink::run(broker.clone(), client_id, limits, link).await,
+            To::RocketMq { cluster } => rocketmq::sink::run(cluster.clone(), &route.name, limits, link).await,
+        }
+    });
+    (handle, task)
+}
+
+fn spawn_parking(route: &Route, settings: &Settings, state: Arc<EndState>) -> (ParkHandle, Vec<JoinHandle<()>>) {
+    let (link, handle) = park_link(state.clone());
+    let file = ParkedFile::new(&settings.data_dir, &route.name);
+    let mut tasks = Vec::new();
+    let topic = match &route.park {
+        Park::File => None,
+        Park::RocketMq { cluster, topic } => {
+            let (link, sink): (SinkLink, SinkHandle) = sink_link(state);
+            let (cluster, name, limits) = (cluster.clone(), format!("{}-park", route.name), settings.limits);
+            tasks.push(tokio::spawn(async move { rocketmq::sink::run(cluster, &name, limits, link).await }));
+            Some(ParkTopic { sink, topic: topic.clone() })
+        }
+    };
+    tasks.insert(0, tokio::spawn(parking::run(file, topic, link)));
+    (handle, tasks)
+}
