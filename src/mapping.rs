@@ -6,6 +6,8 @@
 pub mod case;
 pub mod explain;
 pub mod fault;
+#[cfg(test)]
+mod fixtures;
 mod hash;
 pub mod loops;
 pub mod mark;

@@ -139,3 +139,6 @@ impl Expected {
         found
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,8 @@
 //! what a 3.1.1 leg costs, since no mark can cross it.
 
 mod sample;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
