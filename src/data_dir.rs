@@ -20,7 +20,6 @@ const FORMAT: &str = "1";
 /// A data folder that this process holds.
 #[derive(Debug)]
 pub struct DataDir {
-    path: PathBuf,
     _lock: File,
 }
 
@@ -64,27 +63,27 @@ impl DataDir {
             }
             Err(error) => return Err(failed(error)),
         }
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { _lock: lock })
     }
+}
 
-    /// The key that signs the loop guard's marks when the settings give none: made once, kept for this user alone.
-    pub fn loop_key(&self) -> Result<Secret, DataDirError> {
-        let path = self.path.join("loop.key");
-        let failed = |error| DataDirError::Io { path: path.clone(), error };
-        match fs::read_to_string(&path) {
-            Ok(key) if !key.trim().is_empty() => return Ok(Secret::new(key.trim())),
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
-            Ok(_) | Err(_) => {}
-        }
-        let mut key = [0; 32];
-        let random = ring::default_provider().secure_random;
-        random.fill(&mut key).map_err(|_| failed(io::Error::other("the system gives no random bytes")))?;
-        let key = STANDARD.encode(key);
-        let mut file =
-            OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&path).map_err(failed)?;
-        writeln!(file, "{key}").and_then(|()| file.sync_all()).map_err(failed)?;
-        Ok(Secret::new(key))
+/// The key that signs the loop guard's marks when the settings give none: made once, kept for this user alone.
+pub fn loop_key(data_dir: &Path) -> Result<Secret, DataDirError> {
+    let path = data_dir.join("loop.key");
+    let failed = |error| DataDirError::Io { path: path.clone(), error };
+    match fs::read_to_string(&path) {
+        Ok(key) if !key.trim().is_empty() => return Ok(Secret::new(key.trim())),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        Ok(_) | Err(_) => {}
     }
+    let mut key = [0; 32];
+    let random = ring::default_provider().secure_random;
+    random.fill(&mut key).map_err(|_| failed(io::Error::other("the system gives no random bytes")))?;
+    let key = STANDARD.encode(key);
+    let mut file =
+        OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&path).map_err(failed)?;
+    writeln!(file, "{key}").and_then(|()| file.sync_all()).map_err(failed)?;
+    Ok(Secret::new(key))
 }
 
 #[cfg(test)]
@@ -92,14 +91,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_key_is_made_once_and_is_no_ones_elses_to_read() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let key = loop_key(folder.path()).unwrap();
+        assert_eq!(loop_key(folder.path()).unwrap(), key);
+        let mode = fs::metadata(folder.path().join("loop.key")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0);
+    }
+
+    #[test]
     fn one_process_at_a_time_and_no_unknown_format() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("data");
         let held = DataDir::open(&path).unwrap();
         assert!(matches!(DataDir::open(&path), Err(DataDirError::InUse(_))));
-        let key = held.loop_key().unwrap();
         drop(held);
-        assert_eq!(DataDir::open(&path).unwrap().loop_key().unwrap(), key, "the key outlives the process");
+        drop(DataDir::open(&path).unwrap());
         fs::write(path.join("format"), "2\n").unwrap();
         assert!(matches!(DataDir::open(&path), Err(DataDirError::Format { .. })));
     }

@@ -16,6 +16,8 @@ pub mod settings;
 
 pub mod mapping;
 
+pub mod configuration;
+
 pub mod tls;
 
 pub mod lmq;
@@ -37,3 +39,5 @@ pub mod route;
 pub mod reload;
 
 pub mod supervisor;
+
+pub mod cli;

@@ -1,3 +1,7 @@
 //! The command line of rocketbridge.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    rocketbridge::cli::main()
+}

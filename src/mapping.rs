@@ -9,6 +9,7 @@ pub mod fault;
 #[cfg(test)]
 mod fixtures;
 mod hash;
+mod load;
 pub mod loops;
 pub mod mark;
 pub mod names;
@@ -19,6 +20,7 @@ pub mod translation;
 
 use std::{path::PathBuf, sync::Arc};
 
+pub use load::{Mapping, MappingFile, load};
 use translation::Translation;
 
 use crate::{
@@ -39,7 +41,7 @@ pub struct Route {
     pub to: To,
     /// What becomes of a message that can never be stored.
     pub on_refuse: OnRefuse,
-    /// Topic for refused messages on the `rocketmq` cluster of this name; else a file under the data folder.
+    /// Where refused messages go.
     pub park: Park,
     /// How a message that was read becomes the message that is stored.
     pub translation: Translation,
@@ -182,7 +184,7 @@ pub enum Park {
 }
 
 impl Park {
-    /// The cluster's name in the settings, or `file`.
+    /// The broker's name in the settings, or `file`.
     pub fn broker_name(&self) -> &str {
         match self {
             Self::File => "file",

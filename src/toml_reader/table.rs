@@ -209,12 +209,22 @@ impl<'a> Table<'a> {
         self.node(key)?.table(&self.name(key), self.faults)
     }
 
+    /// A table below this one; when it is not given, an empty one in this one's place.
+    pub fn table_or_empty(&self, key: &'a str) -> Option<Table<'a>> {
+        const EMPTY: &BTreeMap<String, Entry> = &BTreeMap::new();
+        if self.entry(key).is_none() {
+            return Some(Table::new(EMPTY, self.at.clone(), &self.name(key), self.faults));
+        }
+        self.table(key)
+    }
+
     /// A list of tables, as `[[key]]` makes it.
     pub fn tables(&self, key: &'a str) -> Vec<Table<'a>> {
         let Some(node) = self.node(key) else { return Vec::new() };
         let name = self.name(key);
         if let Value::List(items) = &node.value {
-            return items.iter().filter_map(|item| item.table(&name, self.faults)).collect();
+            // Its keys are called as they are written below `[[key]]`.
+            return items.iter().filter_map(|item| item.table("", self.faults)).collect();
         }
         let fault = Fault::error(node.at.clone(), format!("`{name}` must be a list of tables"), "only one here");
         self.faults.add(fault.hint(format!("write `[[{name}]]` with two brackets")));

@@ -1,0 +1,160 @@
+//! `run`: join the brokers until told to stop.
+//!
+//! Signal handling and the log live here alone. SIGTERM or SIGINT drains and stops; a second one stops at once.
+
+use std::{
+    io::IsTerminal,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use clap::ValueEnum;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
+use tracing::{error, info, level_filters::LevelFilter, warn};
+
+use super::{End, loop_key, open, print_report};
+use crate::{
+    configuration::{self, Configuration},
+    data_dir::DataDir,
+    http,
+    mapping::Route,
+    reload,
+    settings::{Environment, Secret, Settings},
+    status::Status,
+    supervisor::{LeftBehind, Supervisor},
+    telemetry::Telemetry,
+};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// How the log is written to the standard error output
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    /// The least severe level that is logged: error, warn, info, debug or trace
+    #[arg(long, default_value = "info")]
+    log_level: LevelFilter,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    /// A line for a person
+    Text,
+    /// A JSON object a line
+    Json,
+}
+
+impl Arguments {
+    pub(super) fn run(&self, settings_file: &Path) -> anyhow::Result<End> {
+        let opened = open(settings_file)?;
+        let Some(settings) = opened.settings() else {
+            // Only reading on gives the report of all files.
+            print_report(&opened.load(&Secret::new("")).report)?;
+            return Ok(End::Rejected);
+        };
+        let _data_dir = DataDir::open(&settings.data_dir)?;
+        let loop_key = loop_key(settings)?;
+        let loaded = opened.load(&loop_key);
+        print_report(&loaded.report)?;
+        let Some(configuration) = loaded.configuration else { return Ok(End::Rejected) };
+        self.start_log();
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
+        let served = runtime.block_on(serve(configuration, Reread { file: settings_file.to_owned(), loop_key }));
+        // A name lookup that hangs must not hold up the end of the process.
+        runtime.shutdown_background();
+        served.map(|()| End::Fine)
+    }
+
+    fn start_log(&self) {
+        let log = tracing_subscriber::fmt().with_max_level(self.log_level).with_target(false);
+        let log = log.with_writer(std::io::stderr);
+        match self.log_format {
+            LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
+            LogFormat::Json => log.json().flatten_event(true).init(),
+        }
+    }
+}
+
+/// Reads the files again for a reload.
+struct Reread {
+    file: PathBuf,
+    loop_key: Secret,
+}
+
+impl Reread {
+    /// The routes, or the faults as text for a person.
+    fn routes(&self) -> Result<Vec<Route>, String> {
+        let opened = configuration::open(&self.file, &Environment::of_process()).map_err(|error| error.to_string())?;
+        let loaded = opened.load(&self.loop_key);
+        loaded.configuration.map(|fresh| fresh.mapping.routes).ok_or_else(|| loaded.report.render(false))
+    }
+}
+
+async fn serve(configuration: Configuration, reread: Reread) -> anyhow::Result<()> {
+    let Configuration { settings, mapping } = configuration;
+    let (telemetry, status) = (Telemetry::default(), Status::default());
+    let stop = stop_signal()?;
+    let admin = listen(&settings, &status, &telemetry).await?;
+    let (reloads, fresh) = mpsc::channel(1);
+    let mappings = settings.mappings.clone();
+    let watching = tokio::spawn(async move { reload::watch(&mappings, || reread.routes(), reloads).await });
+    let supervisor = Supervisor::new(settings.clone(), telemetry, status);
+    let stopping = async {
+        let _signal = stop.await;
+        info!(
+            deadline_s = settings.stop_deadline.as_secs_f64(),
+            "stopping: reading ends, what is in flight is settled"
+        );
+    };
+    let left = supervisor.run(mapping.routes, fresh, stopping).await;
+    watching.abort();
+    if let Some(admin) = admin {
+        admin.abort();
+    }
+    farewell(&left);
+    Ok(())
+}
+
+/// Resolves at the first SIGTERM or SIGINT. The second ends the process: what is unsettled comes again.
+fn stop_signal() -> anyhow::Result<oneshot::Receiver<()>> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen to SIGINT")?;
+    let (stop, stopped) = oneshot::channel();
+    tokio::spawn(async move {
+        let mut stop = Some(stop);
+        loop {
+            tokio::select! { _ = terminate.recv() => {} _ = interrupt.recv() => {} }
+            match stop.take() {
+                Some(stop) => drop(stop.send(())),
+                None => std::process::exit(2),
+            }
+        }
+    });
+    Ok(stopped)
+}
+
+async fn listen(settings: &Settings, status: &Status, telemetry: &Telemetry) -> anyhow::Result<Option<JoinHandle<()>>> {
+    let Some(address) = settings.admin else { return Ok(None) };
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address} (`http.admin`); is another rocketbridge running? Give each its own address")
+    })?;
+    let address = listener.local_addr().unwrap_or(address);
+    info!("live, ready and metrics on http://{address}/");
+    let (status, telemetry) = (status.clone(), telemetry.clone());
+    Ok(Some(tokio::spawn(async move {
+        if let Err(error) = http::serve(listener, status, telemetry).await {
+            error!(%error, "the admin listener ended");
+        }
+    })))
+}
+
+fn farewell(left: &[LeftBehind]) {
+    for LeftBehind { route, messages } in left {
+        warn!(%route, messages, "left in flight at the deadline: their source hands them on again, duplicates may follow");
+    }
+    info!("stopped");
+}

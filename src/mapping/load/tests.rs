@@ -1,0 +1,272 @@
+use std::path::{Path, PathBuf};
+
+use super::{Mapping, MappingFile, load};
+use crate::{
+    diagnostic::Faults,
+    mapping::{From, OnRefuse, Park, Start, To},
+    message::Qos,
+    settings::{self, Environment, Secret},
+};
+
+const ONE_OF_EACH: &str = r#"
+[mqtt.edge]
+url = "mqtt://edge"
+[rocketmq.main]
+name_servers = "ns"
+"#;
+
+const SEVERAL: &str = r#"
+[mqtt.edge]
+url = "mqtt://edge"
+[mqtt.old]
+url = "mqtt://old"
+version = "3.1.1"
+[rocketmq.main]
+name_servers = "ns"
+[rocketmq.second]
+name_servers = "ns2"
+"#;
+
+fn read(settings: &str, texts: &[&str]) -> (Mapping, String) {
+    let faults = Faults::default();
+    let settings = settings::load(Path::new("rocketbridge.toml"), settings, &Environment::default(), &faults);
+    let files: Vec<_> = ["a", "b", "c"]
+        .iter()
+        .zip(texts)
+        .map(|(name, text)| MappingFile { path: PathBuf::from(format!("{name}.toml")), text: (*text).to_owned() })
+        .collect();
+    let mapping = load(&files, &settings, &Secret::new("key"), &faults);
+    (mapping, faults.into_report().render(false))
+}
+
+fn fine(settings: &str, text: &str) -> Mapping {
+    let (mapping, report) = read(settings, &[text]);
+    assert_eq!(report, "");
+    mapping
+}
+
+fn faults(settings: &str, text: &str) -> String {
+    read(settings, &[text]).1
+}
+
+#[test]
+fn a_route_follows_the_contract_without_options() {
+    let mapping = fine(
+        ONE_OF_EACH,
+        r#"
+[[route]]
+name = "up"
+from.mqtt = "plant/#"
+to.rocketmq = "plant"
+[[route]]
+name = "down"
+from.rocketmq = "cmd"
+"#,
+    );
+    let [up, down] = &mapping.routes[..] else { panic!("two routes") };
+    let From::Mqtt(from) = &up.from else { panic!("from MQTT") };
+    assert_eq!((from.client_id.as_str(), &from.filters[..]), ("rocketbridge-up", &["plant/#".to_owned()][..]));
+    assert_eq!((from.qos, up.on_refuse, up.place.line), (Qos::AtLeastOnce, OnRefuse::Park, 2));
+    assert!(matches!(up.park, Park::File));
+    let From::RocketMq(from) = &down.from else { panic!("from RocketMQ") };
+    assert_eq!((from.group.as_str(), from.start), ("GID_rocketbridge_down", Start::Last));
+    let To::Mqtt { client_id, .. } = &down.to else { panic!("to the other kind") };
+    assert_eq!(client_id, "rocketbridge-down-out");
+}
+
+#[test]
+fn every_key_is_taken() {
+    let mapping = fine(
+        SEVERAL,
+        r#"
+[[route]]
+name = "up"
+from = { mqtt = ["plant/{line}/#", "hall/+"], broker = "edge", qos = 2, client_id = "own", share = "s" }
+to = { rocketmq = "plant_{line}", broker = "second", tag = "t", key = "{topic}", client_id = "{1}", within = ["plant_*"] }
+order_by = "none"
+on_refuse = "park"
+park.rocketmq = "parked"
+strict = "lmq"
+
+[[route]]
+name = "down"
+from = { rocketmq = "cmd", broker = "main", tags = "a || b", group = "GID_x", start = 2026-01-01T00:00:00Z }
+to = { mqtt = "cmd/{key}", broker = "old", qos = 0, retain = true }
+on_refuse = "drop"
+"#
+        .replace("plant_{line}", "plant_{1}")
+        .as_str(),
+    );
+    let From::RocketMq(from) = &mapping.routes[1].from else { panic!("from RocketMQ") };
+    assert_eq!((from.tags.join(" "), from.start), ("a b".to_owned(), Start::Time(1_767_225_600_000)));
+    let Park::RocketMq { cluster, topic } = &mapping.routes[0].park else { panic!("parks in a topic") };
+    assert_eq!((cluster.name.as_str(), topic.as_str()), ("second", "parked"));
+}
+
+#[test]
+fn a_file_with_many_faults_shows_them_all() {
+    let report = faults(
+        ONE_OF_EACH,
+        r#"
+[[route]]
+name = "telemetry 1"
+from.mqtt = "plant/{line}/{machine}/up/{metric*}/x"
+to.rocketmq = "plant/up"
+oder_by = "{machine}"
+
+[[route]]
+from.mqtt = ["plant/{topic}/#", "a+b"]
+from.broker = "egde"
+from.qos = 3
+from.tags = "x"
+to.rocketmq = "plant"
+to.tag = "{lin}"
+to.retain = true
+
+[[route]]
+name = "shared"
+from.mqtt = "$share/g/plant/{line}"
+from.share = "g/h"
+to.mqtt = "{line}/down"
+order_by = "{lime}"
+on_refuse = "dorp"
+
+[[route]]
+name = "commands"
+from.rocketmq = "cmd.x"
+from.tags = "A || || B C"
+from.start = "2026-01-01T00:00:00Z"
+to.mqtt = "cmd/+/{machine}"
+to.within = ["dev/#/x"]
+strict = true
+park.topic = "p"
+"#,
+    );
+    insta::assert_snapshot!(report);
+}
+
+#[test]
+fn names_client_ids_and_groups_are_unique_over_all_files() {
+    let route = |name: &str, rest: &str| format!("[[route]]\nname = \"{name}\"\n{rest}\n");
+    let up = "from.mqtt = \"x/#\"\nto.rocketmq = \"x\"";
+    let (_, report) = read(
+        ONE_OF_EACH,
+        &[
+            &[route("one", up), route("two", &format!("{up}\nfrom.client_id = \"rocketbridge-one\""))].concat(),
+            &[route("one", up), route("three", "from.rocketmq = \"c\"\nfrom.group = \"GID_rocketbridge_four\"")]
+                .concat(),
+            &route("four", "from.rocketmq = \"d\"\nto.mqtt = \"d\""),
+        ],
+    );
+    insta::assert_snapshot!(report);
+}
+
+#[test]
+fn a_broker_must_be_named_where_there_are_several() {
+    let report = faults(
+        SEVERAL,
+        r#"
+[[route]]
+name = "up"
+from.mqtt = "x/#"
+to.rocketmq = "x"
+to.broker = "edge"
+"#,
+    );
+    insta::assert_snapshot!(report);
+}
+
+#[test]
+fn overlapping_filters_are_refused_on_mqtt_3_1_1_alone() {
+    let text = |broker: &str| {
+        format!(
+            "[[route]]\nname = \"r\"\nfrom.mqtt = [\"a/#\", \"+/b\"]\nfrom.broker = \"{broker}\"\n\
+             to.rocketmq = \"x\"\nto.broker = \"main\"\n"
+        )
+    };
+    fine(SEVERAL, &text("edge"));
+    let report = faults(SEVERAL, &text("old"));
+    insta::assert_snapshot!(report);
+}
+
+#[test]
+fn what_only_a_message_can_choose_needs_bounds() {
+    let report = faults(
+        ONE_OF_EACH,
+        r#"
+[[route]]
+name = "r"
+from.mqtt = "+/x"
+
+[[route]]
+name = "shared"
+from.mqtt = "a/x"
+from.share = "g"
+order_by = "{client_id}"
+"#,
+    );
+    insta::assert_snapshot!(report);
+}
+
+#[test]
+fn a_circle_of_routes_is_refused_with_its_first_two_places() {
+    let report = faults(
+        SEVERAL,
+        r#"
+[[route]]
+name = "there"
+from = { mqtt = "a/#", broker = "old" }
+to = { mqtt = "a/x/{topic}", broker = "edge" }
+
+[[route]]
+name = "back"
+from = { mqtt = "a/#", broker = "edge" }
+to = { mqtt = "a/y/{topic}", broker = "old" }
+"#,
+    );
+    insta::assert_snapshot!(report);
+}
+
+#[test]
+fn tests_in_a_file_are_read_with_their_faults() {
+    let mapping = fine(
+        ONE_OF_EACH,
+        r#"
+[[route]]
+name = "up"
+from.mqtt = "plant/{line}/#"
+to.rocketmq = "plant"
+to.tag = "{property.kind}"
+[[route.test]]
+publish = { topic = "plant/a/b", payload = "1", qos = 2, properties = { kind = "k" } }
+expect = { topic = "plant", tag = "k", properties = { mqttSecondTopic = "/a/b", qoslevel = "2" }, payload = "1" }
+[[route.test]]
+publish = { topic = "plant/a/b" }
+expect = { refused = "value_missing" }
+[[route]]
+name = "down"
+from.rocketmq = "cmd"
+[[route.test]]
+send = { properties = { mqttSecondTopic = "/x", qoslevel = "0" }, tag = "t" }
+expect = { topic = "cmd/x", qos = 0 }
+"#,
+    );
+    for (route, case) in &mapping.tests {
+        assert_eq!(crate::mapping::case::run(&mapping.routes[*route], case), Vec::<String>::new());
+    }
+    let report = faults(
+        ONE_OF_EACH,
+        r#"
+[[route]]
+name = "up"
+from.mqtt = "plant/#"
+to.rocketmq = "plant"
+[[route.test]]
+publish = { topic = "plant/+", paylod = "1" }
+[[route.test]]
+send = { payload = "1" }
+expect = { refused = "x", topic = "y" }
+"#,
+    );
+    insta::assert_snapshot!(report);
+}
