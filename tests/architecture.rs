@@ -4,42 +4,12 @@
 mod rules;
 mod source;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
-
 use rules::{RULES, breaches, holds};
+
+use crate::files::files;
 
 /// No file is longer, so that each has one subject.
 const LINES_MAX: usize = 400;
-
-struct File {
-    /// Below the root of the project, with slashes.
-    path: String,
-    text: String,
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// All files below some folders that end in one of `endings`.
-fn files(folders: &[&str], ending: &str) -> Vec<File> {
-    let mut found = Vec::new();
-    let mut open: Vec<PathBuf> =
-        folders.iter().map(|folder| root().join(folder)).filter(|path| path.exists()).collect();
-    while let Some(path) = open.pop() {
-        if path.is_dir() {
-            open.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
-        } else if path.to_str().unwrap().ends_with(ending) {
-            let below = path.strip_prefix(root()).unwrap().to_str().unwrap().to_owned();
-            found.push(File { path: below, text: fs::read_to_string(&path).unwrap() });
-        }
-    }
-    found.sort_by(|a, b| a.path.cmp(&b.path));
-    found
-}
 
 #[test]
 fn every_module_names_only_what_its_rules_allow() {

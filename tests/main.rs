@@ -7,5 +7,6 @@
 
 mod architecture;
 mod faults;
+mod files;
 mod harness;
 mod servers;

@@ -3,6 +3,7 @@
 //! Field coding comes from the packet codecs of `rumqttc`; framing is checked here first, so that whatever a
 //! broker sends is a packet, too little yet, or [`Malformed`]: never a panic, never an endless wait.
 
+mod prepared;
 #[cfg(test)]
 mod tests;
 mod v4;
@@ -12,6 +13,8 @@ use std::{fmt::Display, time::Duration};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use rumqttc_v5 as r5;
+
+pub(super) use prepared::Prepared;
 
 use super::reason::Reason;
 use crate::{
@@ -143,13 +146,6 @@ pub(super) struct Filter {
     pub(super) qos: Qos,
 }
 
-/// A publish that is ready to be written, as often as needed.
-#[derive(Debug)]
-pub(super) enum Prepared {
-    V4(rumqttc_v4::Publish),
-    V5(r5::Publish),
-}
-
 /// Reads and writes packets of one version.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Codec {
@@ -275,70 +271,9 @@ impl Codec {
             MqttVersion::V4 => Prepared::V4(v4::prepare(message)),
         };
         if prepared.size() > LARGEST_PACKET {
-            return Err(too_large(prepared.size(), LARGEST_PACKET));
+            return Err(prepared::too_large(prepared.size(), LARGEST_PACKET));
         }
         Ok(prepared)
-    }
-}
-
-impl Prepared {
-    /// Bytes on the wire.
-    pub(super) fn size(&self) -> usize {
-        match self {
-            Self::V4(publish) => publish.size(),
-            Self::V5(publish) => publish.size(),
-        }
-    }
-
-    pub(super) fn qos(&self) -> Qos {
-        match self {
-            Self::V4(publish) => v4::from_qos(publish.qos),
-            Self::V5(publish) => v5::from_qos(publish.qos),
-        }
-    }
-
-    fn retain(&self) -> bool {
-        match self {
-            Self::V4(publish) => publish.retain,
-            Self::V5(publish) => publish.retain,
-        }
-    }
-
-    /// Whether the limits of this connection allow it.
-    pub(super) fn fits(&self, limits: &ConnAck) -> Result<(), Refusal> {
-        let max_packet = limits.max_packet.map_or(usize::MAX, |max| max as usize);
-        if self.size() > max_packet {
-            return Err(too_large(self.size(), max_packet));
-        }
-        if self.qos() > limits.max_qos {
-            let (qos, max) = (self.qos().level(), limits.max_qos.level());
-            let reason =
-                format!("QoS {qos}, and the broker takes no more than {max}; set `to.qos = {max}` to lower it");
-            return Err(Refusal::new("qos_not_supported", reason));
-        }
-        if self.retain() && !limits.retain_available {
-            return Err(Refusal::new("retain_not_supported", "the broker keeps no retained messages"));
-        }
-        Ok(())
-    }
-
-    /// Writes it. `expiry` is what remains of the message's time, in seconds.
-    pub(super) fn write(
-        &mut self,
-        out: &mut BytesMut,
-        packet_id: u16,
-        dup: bool,
-        expiry: Option<u32>,
-    ) -> Result<(), String> {
-        let start = out.len();
-        let written = match self {
-            Self::V4(publish) => v4::write(publish, out, packet_id, dup),
-            Self::V5(publish) => v5::write(publish, out, packet_id, dup, expiry),
-        };
-        if written.is_err() {
-            out.truncate(start);
-        }
-        written
     }
 }
 
@@ -410,8 +345,4 @@ fn check_topic(topic: &str) -> Result<(), Refusal> {
     };
     let shown: String = topic.chars().take(80).collect();
     Err(Refusal::new("topic_not_allowed", format!("the topic {shown:?} {fault}")))
-}
-
-fn too_large(size: usize, max: usize) -> Refusal {
-    Refusal::new("body_too_large", format!("a packet of {size} bytes, and the broker takes {max}"))
 }
