@@ -37,7 +37,7 @@ pub(super) async fn keep(shared: &Arc<Shared>) {
 /// Another member may have gone on where our lock is not sure: it knows better.
 fn due_with_sure_lock(holds: &Holds) -> Vec<(Hold, Queue, u64)> {
     let sure: Vec<Hold> =
-        holds.iter().filter(|(_, held)| held.confirmed.elapsed() < LOCK_TRUST).map(|(hold, _)| hold).collect();
+        holds.iter().filter(|(_, reading)| reading.confirmed.elapsed() < LOCK_TRUST).map(|(hold, _)| hold).collect();
     holds.due().into_iter().filter(|(hold, ..)| sure.contains(hold)).collect()
 }
 
@@ -91,8 +91,8 @@ pub(super) async fn leave(shared: &Arc<Shared>) {
         for broker in &holds.joined {
             brokers.entry(broker.clone()).or_default();
         }
-        for (_, held) in holds.iter() {
-            brokers.entry(held.queue.broker.clone()).or_default().push(held.queue.clone());
+        for (_, reading) in holds.iter() {
+            brokers.entry(reading.queue.broker.clone()).or_default().push(reading.queue.clone());
         }
     }
     let mut goodbyes = JoinSet::new();

@@ -87,7 +87,7 @@ impl Group {
     async fn wait(&mut self, period: Duration) {
         let over = sleep(period);
         tokio::pin!(over);
-        let mut reading = !self.deliveries.is_closed();
+        let mut open = !self.deliveries.is_closed();
         loop {
             tokio::select! {
                 () = &mut over => return,
@@ -97,8 +97,8 @@ impl Group {
                         return;
                     }
                 }
-                () = self.deliveries.closed(), if reading => {
-                    reading = false;
+                () = self.deliveries.closed(), if open => {
+                    open = false;
                     self.pulls.drain().for_each(|(_, pull)| pull.abort());
                 }
                 Some(ended) = self.tasks.join_next() => {
@@ -117,8 +117,8 @@ impl Group {
         self.unfinished |= looked_up.is_err();
         let mut fault = None;
         let readable = route.readable();
-        for held in self.shared.holds().iter_mut() {
-            held.listed = readable.contains(&held.queue);
+        for reading in self.shared.holds().iter_mut() {
+            reading.listed = readable.contains(&reading.queue);
         }
         let brokers: BTreeSet<Arc<str>> = readable.iter().map(|queue| queue.broker.clone()).collect();
         let present = self.heartbeat(&brokers, &mut fault).await;
@@ -199,16 +199,21 @@ impl Group {
     }
 
     fn holding(&self) -> Vec<Queue> {
-        self.shared.holds().iter().filter(|(_, held)| !held.leaving).map(|(_, held)| held.queue.clone()).collect()
+        self.shared
+            .holds()
+            .iter()
+            .filter(|(_, reading)| !reading.leaving)
+            .map(|(_, reading)| reading.queue.clone())
+            .collect()
     }
 
     /// Begins to give up what is another member's now. What vanished with its broker is nobody's, and stays.
     fn give_up_others(&mut self, share: &[Queue], readable: &[Queue]) {
         let mut others = Vec::new();
-        for held in self.shared.holds().iter_mut() {
-            if !held.leaving && !share.contains(&held.queue) && readable.contains(&held.queue) {
-                held.leaving = true;
-                others.push(held.queue.clone());
+        for reading in self.shared.holds().iter_mut() {
+            if !reading.leaving && !share.contains(&reading.queue) && readable.contains(&reading.queue) {
+                reading.leaving = true;
+                others.push(reading.queue.clone());
             }
         }
         for queue in others {
@@ -226,8 +231,8 @@ impl Group {
         let mut wanted: BTreeMap<Arc<str>, Vec<Queue>> = BTreeMap::new();
         {
             let holds = self.shared.holds();
-            let held = holds.iter().map(|(_, held)| &held.queue);
-            let all: BTreeSet<&Queue> = share.iter().chain(held).collect();
+            let reading = holds.iter().map(|(_, reading)| &reading.queue);
+            let all: BTreeSet<&Queue> = share.iter().chain(reading).collect();
             for queue in all {
                 wanted.entry(queue.broker.clone()).or_default().push(queue.clone());
             }
@@ -257,8 +262,8 @@ impl Group {
         match (hold, locked) {
             (Some(hold), true) => match self.is_still_ours(hold, &queue).await {
                 Ok(true) => {
-                    if let Some(held) = self.shared.holds().get_mut(hold) {
-                        held.confirmed = Instant::now();
+                    if let Some(reading) = self.shared.holds().get_mut(hold) {
+                        reading.confirmed = Instant::now();
                     }
                 }
                 Ok(false) => {
@@ -283,7 +288,7 @@ impl Group {
     /// After a time without a sure lock another member may have read on: then the queue begins anew.
     async fn is_still_ours(&self, hold: Hold, queue: &Queue) -> Result<bool, CallError> {
         let ours = match self.shared.holds().get_mut(hold) {
-            Some(held) if held.confirmed.elapsed() >= LOCK_TRUST => held.committed,
+            Some(reading) if reading.confirmed.elapsed() >= LOCK_TRUST => reading.committed,
             Some(_) => return Ok(true),
             None => return Ok(false),
         };

@@ -25,7 +25,7 @@ pub(super) const LOCK_TRUST: Duration = Duration::from_secs(30);
 
 /// One queue that is held.
 #[derive(Debug)]
-pub(super) struct Held {
+pub(super) struct Reading {
     pub(super) queue: Queue,
     /// Where to pull next: everything below was handed on, or is not for us.
     position: u64,
@@ -58,7 +58,7 @@ pub(super) enum Handed {
 #[derive(Debug, Default)]
 pub(super) struct Holds {
     ledger: Ledger,
-    held: BTreeMap<Hold, Held>,
+    readings: BTreeMap<Hold, Reading>,
     next: u32,
     /// One past the highest offset handed on in this process, to tell duplicates.
     seen: HashMap<Queue, u64>,
@@ -73,7 +73,7 @@ impl Holds {
     pub(super) fn open(&mut self, queue: Queue, position: u64, now: Instant) -> Hold {
         let hold = Hold(self.next);
         self.next += 1;
-        let held = Held {
+        let reading = Reading {
             queue,
             position,
             committed: position,
@@ -83,42 +83,42 @@ impl Holds {
             listed: true,
             fault: None,
         };
-        self.held.insert(hold, held);
+        self.readings.insert(hold, reading);
         hold
     }
 
     /// Stops reading a queue; what was handed on of it may be settled later, to no effect.
-    pub(super) fn close(&mut self, hold: Hold) -> Option<Held> {
+    pub(super) fn close(&mut self, hold: Hold) -> Option<Reading> {
         self.ledger.forget(hold);
-        self.held.remove(&hold)
+        self.readings.remove(&hold)
     }
 
-    pub(super) fn get_mut(&mut self, hold: Hold) -> Option<&mut Held> {
-        self.held.get_mut(&hold)
+    pub(super) fn get_mut(&mut self, hold: Hold) -> Option<&mut Reading> {
+        self.readings.get_mut(&hold)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (Hold, &Held)> {
-        self.held.iter().map(|(hold, held)| (*hold, held))
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Hold, &Reading)> {
+        self.readings.iter().map(|(hold, reading)| (*hold, reading))
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Held> {
-        self.held.values_mut()
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Reading> {
+        self.readings.values_mut()
     }
 
     pub(super) fn of(&self, queue: &Queue) -> Option<Hold> {
-        self.held.iter().find(|(_, held)| held.queue == *queue).map(|(hold, _)| *hold)
+        self.readings.iter().find(|(_, reading)| reading.queue == *queue).map(|(hold, _)| *hold)
     }
 
     /// Where to pull next; nothing once the queue is no longer read.
     pub(super) fn position(&self, hold: Hold) -> Option<u64> {
-        self.held.get(&hold).filter(|held| !held.leaving).map(|held| held.position)
+        self.readings.get(&hold).filter(|reading| !reading.leaving).map(|reading| reading.position)
     }
 
     /// Whether a batch could be handed on now.
     pub(super) fn readiness(&self, hold: Hold, now: Instant) -> Handed {
-        match self.held.get(&hold) {
-            Some(held) if held.leaving => Handed::Gone,
-            Some(held) if now.saturating_duration_since(held.confirmed) >= LOCK_TRUST => Handed::Unconfirmed,
+        match self.readings.get(&hold) {
+            Some(reading) if reading.leaving => Handed::Gone,
+            Some(reading) if now.saturating_duration_since(reading.confirmed) >= LOCK_TRUST => Handed::Unconfirmed,
             Some(_) => Handed::On,
             None => Handed::Gone,
         }
@@ -134,45 +134,45 @@ impl Holds {
         now: Instant,
     ) -> Handed {
         let readiness = self.readiness(hold, now);
-        let Some(held) = self.held.get_mut(&hold).filter(|_| readiness == Handed::On) else { return readiness };
-        let seen = self.seen.get(&held.queue).copied().unwrap_or(0);
+        let Some(reading) = self.readings.get_mut(&hold).filter(|_| readiness == Handed::On) else { return readiness };
+        let seen = self.seen.get(&reading.queue).copied().unwrap_or(0);
         for ((delivery, offset), ticket) in batch.iter_mut().zip(offsets).zip(self.ledger.next_ticket()..) {
             delivery.ticket = ticket;
             delivery.suspected_duplicate |= *offset < seen;
         }
         self.ledger.hand_on(hold, offsets.iter().copied());
         let end = offsets.last().map_or(0, |last| last + 1);
-        held.position = held.position.max(span.next).max(end);
-        held.max = span.max;
+        reading.position = reading.position.max(span.next).max(end);
+        reading.max = span.max;
         if end > seen {
-            self.seen.insert(held.queue.clone(), end);
+            self.seen.insert(reading.queue.clone(), end);
         }
         Handed::On
     }
 
     /// Moves on over messages that are not for us.
     pub(super) fn skip(&mut self, hold: Hold, span: Span) {
-        if let Some(held) = self.held.get_mut(&hold) {
-            held.position = held.position.max(span.next);
-            held.max = span.max;
+        if let Some(reading) = self.readings.get_mut(&hold) {
+            reading.position = reading.position.max(span.next);
+            reading.max = span.max;
         }
     }
 
     /// Reads a queue from another offset, forwards or backwards; the hold that goes on, if it is still held.
     pub(super) fn jump(&mut self, hold: Hold, span: Span) -> Option<Hold> {
-        let held = self.held.get_mut(&hold)?;
-        held.max = span.max;
-        if span.next >= held.position {
-            held.position = span.next;
+        let reading = self.readings.get_mut(&hold)?;
+        reading.max = span.max;
+        if span.next >= reading.position {
+            reading.position = span.next;
             return Some(hold);
         }
         // What comes has offsets that were used before, so what is unsettled of those no longer counts.
-        let mut held = self.close(hold)?;
-        self.seen.remove(&held.queue);
-        held.position = span.next;
+        let mut reading = self.close(hold)?;
+        self.seen.remove(&reading.queue);
+        reading.position = span.next;
         let hold = Hold(self.next);
         self.next += 1;
-        self.held.insert(hold, held);
+        self.readings.insert(hold, reading);
         Some(hold)
     }
 
@@ -187,38 +187,38 @@ impl Holds {
     /// What is to be committed: holds whose settled offset the broker has not confirmed.
     pub(super) fn due(&self) -> Vec<(Hold, Queue, u64)> {
         let lowest = self.ledger.lowest_unsettled();
-        self.held
+        self.readings
             .iter()
-            .map(|(hold, held)| (*hold, held, lowest.get(hold).copied().unwrap_or(held.position)))
-            .filter(|(_, held, offset)| *offset != held.committed)
-            .map(|(hold, held, offset)| (hold, held.queue.clone(), offset))
+            .map(|(hold, reading)| (*hold, reading, lowest.get(hold).copied().unwrap_or(reading.position)))
+            .filter(|(_, reading, offset)| *offset != reading.committed)
+            .map(|(hold, reading, offset)| (hold, reading.queue.clone(), offset))
             .collect()
     }
 
     /// Notes what the broker confirmed.
     pub(super) fn committed(&mut self, hold: Hold, offset: u64) {
-        if let Some(held) = self.held.get_mut(&hold) {
-            held.committed = offset;
+        if let Some(reading) = self.readings.get_mut(&hold) {
+            reading.committed = offset;
         }
     }
 
     /// Messages that wait at the brokers or here: up to the end of each queue, from what is committed.
     pub(super) fn lag(&self) -> u64 {
-        self.held.values().map(|held| held.max.max(held.position).saturating_sub(held.committed)).sum()
+        self.readings.values().map(|reading| reading.max.max(reading.position).saturating_sub(reading.committed)).sum()
     }
 
     /// Notes why a queue cannot be read, or that it can. True when that is news.
     pub(super) fn set_fault(&mut self, hold: Hold, fault: Option<String>) -> bool {
-        let Some(held) = self.held.get_mut(&hold) else { return false };
-        let news = held.fault != fault;
-        held.fault = fault;
+        let Some(reading) = self.readings.get_mut(&hold) else { return false };
+        let news = reading.fault != fault;
+        reading.fault = fault;
         news
     }
 
     /// Why this end cannot work: membership first, then the first queue that cannot be read.
     pub(super) fn fault(&self) -> Option<String> {
-        let of_queue = |held: &Held| held.fault.clone().filter(|_| held.listed && !held.leaving);
-        self.group_fault.clone().or_else(|| self.held.values().find_map(of_queue))
+        let of_queue = |reading: &Reading| reading.fault.clone().filter(|_| reading.listed && !reading.leaving);
+        self.group_fault.clone().or_else(|| self.readings.values().find_map(of_queue))
     }
 }
 
@@ -281,7 +281,7 @@ mod tests {
         let later = Instant::now() + LOCK_TRUST;
         assert_eq!(holds.hand_on(hold, &mut batch(1), &[0], span(1, 1), later), Handed::Unconfirmed);
         assert_eq!(holds.position(hold), Some(0));
-        holds.get_mut(hold).expect("held").leaving = true;
+        holds.get_mut(hold).expect("reading").leaving = true;
         assert_eq!(holds.readiness(hold, Instant::now()), Handed::Gone);
         assert_eq!(holds.position(hold), None);
     }
@@ -291,7 +291,7 @@ mod tests {
         let mut holds = Holds::default();
         let hold = holds.open(queue(0), 50, Instant::now());
         hand_on(&mut holds, hold, &[50, 51], 52);
-        let anew = holds.jump(hold, span(0, 3)).expect("held");
+        let anew = holds.jump(hold, span(0, 3)).expect("reading");
         assert_ne!(anew, hold);
         assert_eq!(holds.due(), [(anew, queue(0), 0)]);
         assert_eq!(hand_on(&mut holds, anew, &[0], 1), [(2, false)]);
@@ -305,7 +305,7 @@ mod tests {
         let hold = holds.open(queue(0), 0, Instant::now());
         assert!(holds.set_fault(hold, Some("gone".into())));
         assert_eq!(holds.fault().as_deref(), Some("gone"));
-        holds.get_mut(hold).expect("held").listed = false;
+        holds.get_mut(hold).expect("reading").listed = false;
         assert_eq!(holds.fault(), None);
     }
 }

@@ -140,7 +140,7 @@ fn read(shared: &Shared, queue: &Queue, position: u64, body: &Bytes) -> (Vec<Del
                 Some(delivery) => delivery,
                 None => continue,
             },
-            Err(bad) => unreadable(shared, queue, offset, bad),
+            Err(bad) => unreadable(shared, queue, offset, &bad),
         };
         delivery.message.queue = Some(queue.clone());
         batch.push(delivery);
@@ -161,7 +161,7 @@ fn readable(shared: &Shared, record: &Record) -> Option<Delivery> {
     Some(Delivery { ticket: 0, message, suspected_duplicate: record.reconsume_times > 0, unreadable: None })
 }
 
-fn unreadable(shared: &Shared, queue: &Queue, offset: u64, bad: Undecodable) -> Delivery {
+fn unreadable(shared: &Shared, queue: &Queue, offset: u64, bad: &Undecodable) -> Delivery {
     let reason = format!("queue {} of broker {}, offset {offset}: {}", queue.id, queue.broker, bad.fault);
     warn!(topic = shared.from.topic, %reason, "a stored message cannot be read");
     let raw = Bytes::copy_from_slice(&bad.raw);

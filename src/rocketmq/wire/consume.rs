@@ -41,6 +41,7 @@ pub struct Member {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "Java's names")]
 struct Heartbeat<'m> {
     #[serde(rename = "clientID")]
     client_id: &'m str,
