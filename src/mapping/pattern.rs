@@ -87,13 +87,13 @@ impl Pattern {
         let (name, rest) = match level {
             "+" => (None, false),
             "#" => (None, true),
-            _ => match capture_name(level, range)? {
-                Some((name, rest)) => (Some(name), rest),
-                None => {
+            _ => {
+                let Some((name, rest)) = capture_name(level, range)? else {
                     self.levels.push(Level::Literal(literal(level, range)?));
                     return Ok(());
-                }
-            },
+                };
+                (Some(name), rest)
+            }
         };
         if let Some(name) = &name
             && self.names.iter().flatten().any(|other| other == name)

@@ -252,13 +252,11 @@ impl Scope<'_> {
             None => format!("`{name}` is not a variable of a RocketMQ source"),
         };
         let fault = Fault::new(range.clone(), what);
-        Err(match nearest(name, known.iter().map(String::as_str)) {
-            Some(meant) => fault.hint(format!("did you mean `{{{meant}}}`?")),
-            None => {
-                let list: Vec<_> = known.iter().map(|name| format!("`{{{name}}}`")).collect();
-                fault.hint(format!("known here: {}, `{{property.NAME}}`", list.join(", ")))
-            }
-        })
+        if let Some(meant) = nearest(name, known.iter().map(String::as_str)) {
+            return Err(fault.hint(format!("did you mean `{{{meant}}}`?")));
+        }
+        let list: Vec<_> = known.iter().map(|name| format!("`{{{name}}}`")).collect();
+        Err(fault.hint(format!("known here: {}, `{{property.NAME}}`", list.join(", "))))
     }
 
     fn variables(&self) -> impl Iterator<Item = &'static str> {

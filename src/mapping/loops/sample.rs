@@ -16,7 +16,7 @@ pub(super) fn messages(from: &Route, to: &Route, all: &[Route]) -> Vec<Message> 
             written
                 .iter()
                 .flat_map(|topic| read().filter_map(|filter| filter.intersection(topic)))
-                .flat_map(mqtt)
+                .flat_map(|shared| mqtt(&shared))
                 .collect()
         }
         _ => rocketmq(to),
@@ -28,7 +28,7 @@ pub(super) fn messages(from: &Route, to: &Route, all: &[Route]) -> Vec<Message> 
 /// Messages that a route reads.
 pub(super) fn own(route: &Route) -> Vec<Message> {
     let topics = match route.from {
-        From::Mqtt(_) => route.translation.filters().cloned().flat_map(mqtt).collect(),
+        From::Mqtt(_) => route.translation.filters().flat_map(mqtt).collect(),
         From::RocketMq(_) => rocketmq(route),
     };
     let properties: Vec<_> = route.translation.properties().collect();
@@ -36,7 +36,7 @@ pub(super) fn own(route: &Route) -> Vec<Message> {
 }
 
 /// A short and a long topic of a filter.
-fn mqtt(filter: Pattern) -> Vec<Message> {
+fn mqtt(filter: &Pattern) -> Vec<Message> {
     let mut names = 0;
     let levels: Vec<_> = filter.filter().split('/').collect();
     let mut name = |level: &str| match level {

@@ -202,7 +202,7 @@ fn only_the_same_message_on_its_way_back_is_an_echo() {
 #[test]
 fn drafts_are_refused_with_all_their_faults() {
     let key = key();
-    let faulty = Draft {
+    let wrong = Draft {
         within: vec!["ok", "a/b"],
         order_by: Some("{nobody}"),
         ..draft(
@@ -211,7 +211,7 @@ fn drafts_are_refused_with_all_their_faults() {
             &key,
         )
     };
-    let faults: Vec<DraftFault> = Translation::check(&faulty).unwrap_err();
+    let faults: Vec<DraftFault> = Translation::check(&wrong).unwrap_err();
     let fields: Vec<_> = faults.iter().map(|fault| fault.field).collect();
     let expected =
         [Field::Within(1), Field::Filter(0), Field::Key, Field::ClientId, Field::OrderBy, Field::Topic, Field::Tag];
