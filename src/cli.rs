@@ -4,8 +4,10 @@
 //! output, answers to the standard output. Nothing below this module prints.
 
 mod check;
+mod explain;
 mod parked;
 mod run;
+mod test;
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -50,6 +52,10 @@ struct Arguments {
 enum Command {
     /// Look for faults in the settings and in all mapping files
     Check(check::Arguments),
+    /// Show which routes take a message, and what they make of it
+    Explain(explain::Arguments),
+    /// Run the tests in the mapping files; needs no broker
+    Test(test::Arguments),
     /// Join the brokers, until SIGTERM or Ctrl-C
     Run(run::Arguments),
     /// See what was put aside and why, and send it again
@@ -68,6 +74,8 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match &arguments.command {
         Command::Check(command) => command.run(&arguments.settings),
+        Command::Explain(command) => command.run(&arguments.settings),
+        Command::Test(command) => command.run(&arguments.settings),
         Command::Run(command) => command.run(&arguments.settings),
         Command::Parked(command) => command.run(&arguments.settings),
     };
@@ -134,6 +142,11 @@ fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     Ok(stdout.flush()?)
+}
+
+/// `1 test`, `2 tests`.
+fn count(count: usize, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
 /// Lines of columns, each as wide as its widest cell.

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use super::{Columns, End, Show, load, print};
+use super::{Columns, End, Show, count, load, print};
 use crate::{
     configuration::Configuration,
-    mapping::{From, Route, To},
+    mapping::{From, Route, To, translation::Produces},
 };
 
 #[derive(Debug, clap::Args)]
@@ -26,7 +26,6 @@ fn summary(configuration: &Configuration) -> String {
         let (from, to) = (source(route), sink(route));
         lines.row([&route.name, &from.0, &from.1, "->", &to.0, &to.1]);
     }
-    let count = |count: usize, noun: &str| format!("{count} {noun}{}", if count == 1 { "" } else { "s" });
     let brokers = configuration.settings.mqtt.len() + configuration.settings.rocketmq.len();
     let routes = configuration.mapping.routes.len();
     let tests = configuration.mapping.tests.len();
@@ -48,5 +47,9 @@ pub(super) fn sink(route: &Route) -> (String, String) {
         To::Mqtt { broker, .. } => format!("MQTT {}", broker.name),
         To::RocketMq { cluster } => format!("RocketMQ {}", cluster.name),
     };
-    (broker, String::new())
+    let topics: Vec<_> = match route.translation.produces() {
+        Produces::Mqtt(patterns) => patterns.iter().map(|pattern| pattern.filter().to_owned()).collect(),
+        Produces::RocketMq(names) => names.iter().map(ToString::to_string).collect(),
+    };
+    (broker, topics.join(", "))
 }

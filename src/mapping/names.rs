@@ -1,5 +1,7 @@
 //! RocketMQ topic names: what is one, and which a route may produce.
 
+use std::fmt;
+
 use super::{fault::Fault, shape::Shape};
 
 /// The longest topic name that RocketMQ takes, in bytes.
@@ -27,6 +29,12 @@ pub(super) fn is_allowed(c: char) -> bool {
 pub struct Names {
     start: String,
     open: bool,
+}
+
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}", self.start, if self.open { "*" } else { "" })
+    }
 }
 
 impl Names {
