@@ -163,13 +163,10 @@ impl Columns {
         let width =
             |column| self.0.iter().filter_map(|row| row.get(column)).map(|cell: &String| cell.chars().count()).max();
         let widths: Vec<_> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-        let mut text = String::new();
-        for row in &self.0 {
+        let line = |row: &Vec<String>| {
             let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-            let line = cells.collect::<Vec<_>>().join("  ");
-            text += &format!("{indent}{}", line.trim_end());
-            text.push('\n');
-        }
-        text
+            format!("{indent}{}", cells.collect::<Vec<_>>().join("  ").trim_end()) + "\n"
+        };
+        self.0.iter().map(line).collect()
     }
 }

@@ -118,7 +118,7 @@ fn answer(explained: &Explained<'_>) -> String {
     match &explained.result {
         Ok(Translated::Send { message, .. }) => sent(route, message, &mut lines),
         Ok(Translated::Echo) => {
-            lines.row(["not sent", "the loop guard holds it back: it would go where it comes from"])
+            lines.row(["not sent", "the loop guard holds it back: it would go where it comes from"]);
         }
         Err(refusal) => refused(route, &refusal.to_string(), &mut lines),
     }

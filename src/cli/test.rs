@@ -34,7 +34,7 @@ impl Arguments {
 }
 
 fn run(mapping: &Mapping, only: Option<&str>) -> (String, End) {
-    let (mut text, mut passed, mut failed) = (String::new(), 0, 0);
+    let (mut lines, mut passed, mut failed) = (Vec::new(), 0, 0);
     for (index, case) in &mapping.tests {
         let route = &mapping.routes[*index];
         if only.is_some_and(|only| only != route.name) {
@@ -44,15 +44,13 @@ fn run(mapping: &Mapping, only: Option<&str>) -> (String, End) {
         let verdict = if differences.is_empty() { "ok    " } else { "FAILED" };
         *(if differences.is_empty() { &mut passed } else { &mut failed }) += 1;
         let given = case.given.topic.as_str();
-        text += &format!("{verdict}  {}  {given}  ({}:{})\n", route.name, case.place.file.display(), case.place.line);
-        for difference in differences {
-            text += &format!("          {difference}\n");
-        }
+        lines.push(format!("{verdict}  {}  {given}  ({}:{})", route.name, case.place.file.display(), case.place.line));
+        lines.extend(differences.into_iter().map(|difference| format!("          {difference}")));
     }
-    text += &match (passed, failed) {
-        (0, 0) => "there is no test in the mapping files: write `[[route.test]]` below a route\n".to_owned(),
-        (_, 0) => format!("{} passed\n", count(passed, "test")),
-        (_, _) => format!("{} failed, {passed} passed\n", count(failed, "test")),
-    };
-    (text, if failed == 0 { End::Fine } else { End::Rejected })
+    lines.push(match (passed, failed) {
+        (0, 0) => "there is no test in the mapping files: write `[[route.test]]` below a route".to_owned(),
+        (_, 0) => format!("{} passed", count(passed, "test")),
+        (_, _) => format!("{} failed, {passed} passed", count(failed, "test")),
+    });
+    (lines.join("\n") + "\n", if failed == 0 { End::Fine } else { End::Rejected })
 }

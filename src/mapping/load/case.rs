@@ -51,7 +51,7 @@ fn published(publish: Table<'_>) -> Option<Message> {
     let topic = publish.filled_text("topic");
     match &topic {
         None if publish.key_at("topic").is_none() => {
-            publish.missing("topic", "for example `topic = \"plant/a/m7/up\"`")
+            publish.missing("topic", "for example `topic = \"plant/a/m7/up\"`");
         }
         Some(topic) if topic.value.contains(['+', '#', '\0']) => {
             let fault = Fault::error(topic.at.clone(), "nobody can publish to a topic with wildcards", "not one topic");
