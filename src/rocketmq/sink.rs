@@ -5,6 +5,7 @@
 
 mod backlog;
 mod lanes;
+pub mod probe;
 mod topics;
 mod verdict;
 

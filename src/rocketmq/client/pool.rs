@@ -1,4 +1,7 @@
 //! One connection per address, made when first needed and made anew after a loss.
+//!
+//! The kernel accepts connections and requests on behalf of a process that is stopped or dying. So after a loss the
+//! server has to answer something small before requests go there again: else each try would leave a copy of them.
 
 use std::{
     collections::HashMap,
@@ -9,13 +12,19 @@ use std::{
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
-    rocketmq::connection::{Connection, ConnectionError, Push},
+    rocketmq::{
+        connection::{Connection, ConnectionError, Push},
+        wire::frame::Request,
+    },
     settings::TlsFiles,
 };
 
 /// After a failed connect, calls fail at once for this long, doubling up to the second value.
 const PAUSE: Duration = Duration::from_millis(25);
 const LONGEST_PAUSE: Duration = Duration::from_millis(400);
+
+/// A request code that means nothing.
+const NO_REQUEST: i32 = 0;
 
 #[derive(Debug)]
 pub(super) struct Pool {
@@ -29,6 +38,8 @@ pub(super) struct Pool {
 #[derive(Debug, Default)]
 struct Slot {
     connection: Option<Connection>,
+    /// There was a connection, or it could not be made.
+    lost: bool,
     failure: Option<(ConnectionError, Instant)>,
     pause: Duration,
 }
@@ -56,8 +67,9 @@ impl Pool {
         {
             return Err(failure.clone());
         }
-        slot.connection = None;
-        match Connection::open(address, self.tls.as_ref(), self.connect_timeout, self.pushes.clone()).await {
+        // Noted before anything is awaited: whoever waits may give up.
+        slot.lost |= slot.connection.take().is_some();
+        match self.open(address, slot.lost).await {
             Ok(connection) => {
                 *slot = Slot { connection: Some(connection.clone()), ..Slot::default() };
                 Ok(connection)
@@ -65,9 +77,20 @@ impl Pool {
             Err(failure) => {
                 slot.pause = (slot.pause * 2).clamp(PAUSE, LONGEST_PAUSE);
                 let jittered = slot.pause.mul_f64(0.5 + fastrand::f64() / 2.0);
+                slot.lost = true;
                 slot.failure = Some((failure.clone(), Instant::now() + jittered));
                 Err(failure)
             }
         }
+    }
+
+    async fn open(&self, address: &str, after_loss: bool) -> Result<Connection, ConnectionError> {
+        let connection =
+            Connection::open(address, self.tls.as_ref(), self.connect_timeout, self.pushes.clone()).await?;
+        if after_loss {
+            // No server knows this code, and every server says so.
+            connection.call(Request::new(NO_REQUEST), self.connect_timeout).await?;
+        }
+        Ok(connection)
     }
 }

@@ -83,3 +83,38 @@ async fn calls_after_a_failed_connect_fail_at_once() {
         assert!(start.elapsed() < Duration::from_millis(200));
     }
 }
+
+#[tokio::test]
+async fn a_server_that_went_silent_gets_no_request_again_before_it_answers() {
+    const ASKED: i32 = 77;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (received, mut requests) = mpsc::channel(16);
+    // Takes everything and answers nothing, as a stopped process seems to.
+    let server = tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let received = received.clone();
+            tokio::spawn(async move {
+                let mut buffer = BytesMut::new();
+                while stream.read_buf(&mut buffer).await.is_ok_and(|count| count > 0) {
+                    while let Some(frame) = Frame::decode(&mut buffer).unwrap() {
+                        received.send(frame.code).await.unwrap();
+                    }
+                }
+            });
+        }
+    });
+    let (client, _pushes) = Client::new(cluster(vec![]), "test");
+    for _ in 0..4 {
+        let answer = client.call_address(&address, Request::new(ASKED), Duration::from_millis(100)).await;
+        assert!(matches!(answer, Err(CallError::Connection(_))), "{answer:?}");
+    }
+    drop(client);
+    server.abort();
+    let mut asked = 0;
+    while let Ok(code) = requests.try_recv() {
+        asked += usize::from(code == ASKED);
+    }
+    assert_eq!(asked, 1);
+}
