@@ -4,6 +4,8 @@
 //! a message and gives a message, and cannot fail for lack of anything that was known when the file was loaded.
 
 pub mod case;
+#[cfg(test)]
+mod documents;
 pub mod explain;
 pub mod fault;
 #[cfg(test)]

@@ -6,10 +6,10 @@
 
 use std::ops::Range;
 
-use crate::{delivery::Refusal, message::Message};
+use crate::{delivery::Refusal, diagnostic::nearest, message::Message};
 
 use super::{
-    fault::{Fault, nearest},
+    fault::Fault,
     pattern::{Captures, Pattern, Wildcard},
 };
 
