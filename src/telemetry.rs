@@ -3,13 +3,16 @@
 //! Ends and routes hold the handles and touch them; only the admin listener reads them out. Labels are routes,
 //! roles and brokers, never topics or client ids. It must never hold a secret or a payload.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicI64, AtomicU64},
+use std::{
+    fmt::{self, Write},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicI64, AtomicU64},
+    },
 };
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue, text::encode},
+    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
@@ -17,7 +20,7 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 /// Which end of a route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Where messages are read.
     Source,
@@ -25,6 +28,22 @@ pub enum Role {
     Sink,
     /// Where refused messages are put aside.
     Park,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Source => "source",
+            Self::Sink => "sink",
+            Self::Park => "park",
+        })
+    }
+}
+
+impl EncodeLabelValue for Role {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        write!(encoder, "{self}")
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -135,7 +154,7 @@ impl Telemetry {
         let mut text = String::new();
         match encode(&mut text, &self.registry) {
             Ok(()) => text,
-            Err(std::fmt::Error) => unreachable!("writing to a string cannot fail"),
+            Err(fmt::Error) => unreachable!("writing to a string cannot fail"),
         }
     }
 
@@ -169,7 +188,6 @@ impl Telemetry {
             role,
             broker: broker.to_owned(),
             retried: f.retried.get_or_create_owned(&label),
-            lag: f.lag.get_or_create_owned(&label),
             up: f.up.get_or_create_owned(&label),
             condition: Mutex::new(Condition::Down {
                 reason: "starting".to_owned(),
@@ -272,8 +290,6 @@ pub struct EndState {
     broker: String,
     /// Requests sent again.
     pub retried: Counter,
-    /// Messages waiting at the broker.
-    pub lag: Gauge<i64, AtomicI64>,
     up: Gauge,
     condition: Mutex<Condition>,
     dropped: DroppedCounters,
@@ -297,7 +313,7 @@ impl EndState {
         if let Condition::Down { since, said, .. } = &*condition {
             self.up.set(1);
             if *said {
-                info!(route = %self.route, broker = %self.broker, role = ?self.role, away_s = since.elapsed().as_secs_f64(), "works again");
+                info!(route = %self.route, broker = %self.broker, role = %self.role, away_s = since.elapsed().as_secs_f64(), "works again");
             }
             *condition = Condition::Up;
         }
@@ -313,7 +329,7 @@ impl EndState {
             Condition::Up => Instant::now(),
         };
         self.up.set(0);
-        warn!(route = %self.route, broker = %self.broker, role = ?self.role, %reason, "cannot work, waiting");
+        warn!(route = %self.route, broker = %self.broker, role = %self.role, %reason, "cannot work, waiting");
         *condition = Condition::Down { reason, since, said: true };
     }
 
@@ -323,6 +339,12 @@ impl EndState {
             Condition::Up => None,
             Condition::Down { reason, .. } => Some(reason.clone()),
         }
+    }
+
+    /// Says how many messages wait at the broker. An end whose broker does not tell never says so.
+    pub fn lag(&self, messages: i64) {
+        let label = EndLabel { route: self.route.clone(), role: self.role, broker: self.broker.clone() };
+        self.dropped.families.lag.get_or_create(&label).set(messages);
     }
 
     /// Counts messages that this end gave up by rule, under a stable short reason such as `qos0_at_limit`.

@@ -46,7 +46,7 @@ pub enum ConnectionError {
         reason: String,
     },
     /// The deadline passed. Whether the request was carried out is unknown.
-    #[error("{address} gave no answer within {after:?}")]
+    #[error("{address} gave no answer within {after:.0?}")]
     Timeout {
         /// The server.
         address: Arc<str>,

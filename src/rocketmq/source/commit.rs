@@ -30,7 +30,7 @@ pub(super) async fn keep(shared: &Arc<Shared>) {
         let done = commit_all(shared, due).await;
         shared.state.retried.inc_by((all - done) as u64);
         let lag = shared.holds().lag();
-        shared.state.lag.set(i64::try_from(lag).unwrap_or(i64::MAX));
+        shared.state.lag(i64::try_from(lag).unwrap_or(i64::MAX));
     }
 }
 
