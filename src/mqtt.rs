@@ -4,6 +4,8 @@
 //! that is written once ([`session`]). [`probe`] looks at a broker without leaving anything behind.
 
 mod backoff;
+#[cfg(test)]
+mod fake_broker;
 mod ledger;
 mod login;
 mod outbox;

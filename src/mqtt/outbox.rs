@@ -181,9 +181,10 @@ impl<P> Outbox<P> {
         }
     }
 
-    /// The broker did not take a publish, and may later: sending stops until [`Self::resume`].
-    pub(super) fn rejected(&mut self, packet_id: u16) {
-        let Some(slot) = self.sent_slot(packet_id) else { return };
+    /// The broker did not take a publish, and may later: sending stops until [`Self::resume`]. Gives the publish.
+    pub(super) fn rejected(&mut self, packet_id: u16) -> Option<&P> {
+        let index = self.index_of(packet_id)?;
+        let slot = self.sent_slot(packet_id)?;
         slot.stage = Stage::Unsent;
         slot.dup = false;
         let ticket = slot.ticket;
@@ -191,6 +192,7 @@ impl<P> Outbox<P> {
         self.halted = true;
         // That one first, alone; the rest only when it went through.
         self.one_by_one = Some(self.one_by_one.map_or(ticket, |last| last.max(ticket)));
+        Some(&self.slots[index].content)
     }
 
     /// Whether sending stopped at a publish that the broker did not take.

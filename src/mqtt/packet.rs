@@ -14,8 +14,7 @@ use std::{fmt::Display, time::Duration};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use rumqttc_v5 as r5;
 
-pub(super) use prepared::Prepared;
-
+pub(super) use self::prepared::Prepared;
 use super::reason::Reason;
 use crate::{
     delivery::Refusal,
@@ -265,7 +264,7 @@ impl Codec {
 
     /// Turns a message into a publish, or says why MQTT cannot hold it.
     pub(super) fn prepare(self, message: Message) -> Result<Prepared, Refusal> {
-        check_topic(message.topic.as_str())?;
+        prepared::check_topic(message.topic.as_str())?;
         let prepared = match self.version {
             MqttVersion::V5 => Prepared::V5(v5::prepare(message)?),
             MqttVersion::V4 => Prepared::V4(v4::prepare(message)),
@@ -329,20 +328,4 @@ fn packet_id(body: &mut Bytes) -> Result<u16, Malformed> {
 /// A payload that does not keep a whole read buffer for a few bytes of it.
 fn payload(bytes: Bytes) -> Bytes {
     if bytes.len() <= COPY_BELOW { Bytes::copy_from_slice(&bytes) } else { bytes }
-}
-
-fn check_topic(topic: &str) -> Result<(), Refusal> {
-    let fault = if topic.is_empty() {
-        "is empty"
-    } else if topic.len() > usize::from(u16::MAX) {
-        "is longer than 65535 bytes"
-    } else if topic.contains(['+', '#']) {
-        "holds a wildcard"
-    } else if topic.contains('\0') {
-        "holds a NUL"
-    } else {
-        return Ok(());
-    };
-    let shown: String = topic.chars().take(80).collect();
-    Err(Refusal::new("topic_not_allowed", format!("the topic {shown:?} {fault}")))
 }

@@ -113,7 +113,7 @@ impl Ending {
     fn says_of_others(&self, version: MqttVersion, blameless: bool) -> End {
         match self {
             Self::Disconnected(reason) if reason.code == reason::TAKEN_OVER => End::TakenOver,
-            Self::Closed | Self::Io(_) if version == MqttVersion::V4 && blameless => End::Silently,
+            Self::Closed if version == MqttVersion::V4 && blameless => End::Silently,
             _ => End::Otherwise,
         }
     }

@@ -4,6 +4,8 @@
 //! QoS 2 (a broker may pass a message on at PUBREL only, and forgets it with the session), once written for
 //! QoS 0. What the broker does not take now goes again for ever, in order.
 
+#[cfg(test)]
+mod tests;
 mod verdict;
 
 use std::{collections::VecDeque, future::pending, mem, sync::Arc, time::Duration};
@@ -159,9 +161,11 @@ impl Sink {
                 self.confirmed(id, Outcome::Refused(refusal));
             }
             (AckKind::PubAck | AckKind::PubRec, Verdict::Retry) => {
-                self.outbox.rejected(id);
-                self.trouble = Some(format!("the broker does not take a publish: {}", ack.reason));
-                self.show_state();
+                if let Some(content) = self.outbox.rejected(id) {
+                    let topic = content.packet.topic();
+                    self.trouble = Some(format!("the broker does not take a publish to {topic:?}: {}", ack.reason));
+                    self.show_state();
+                }
             }
             (AckKind::PubComp, _) => {
                 if let Some(ticket) = self.outbox.completed(id) {

@@ -4,6 +4,8 @@
 //! acknowledges what is not settled, and never holds a message back because of what it is marked with.
 
 mod subscribe;
+#[cfg(test)]
+mod tests;
 
 use std::mem;
 

@@ -1,9 +1,8 @@
-//! A publish on its way out: what it weighs, whether a connection allows it, and how it is written.
-//!
-//! It never decides when it is sent, or how often.
+//! A publish on its way out: what the broker's limits say of it, and how it is written.
+
+use std::borrow::Cow;
 
 use bytes::BytesMut;
-use rumqttc_v5 as r5;
 
 use super::{ConnAck, v4, v5};
 use crate::{delivery::Refusal, message::Qos};
@@ -12,7 +11,7 @@ use crate::{delivery::Refusal, message::Qos};
 #[derive(Debug)]
 pub(in crate::mqtt) enum Prepared {
     V4(rumqttc_v4::Publish),
-    V5(r5::Publish),
+    V5(rumqttc_v5::Publish),
 }
 
 impl Prepared {
@@ -24,6 +23,15 @@ impl Prepared {
         }
     }
 
+    /// Where it goes.
+    pub(in crate::mqtt) fn topic(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(match self {
+            Self::V4(publish) => &publish.topic,
+            Self::V5(publish) => &publish.topic,
+        })
+    }
+
+    /// Its quality of service.
     pub(in crate::mqtt) fn qos(&self) -> Qos {
         match self {
             Self::V4(publish) => v4::from_qos(publish.qos),
@@ -76,7 +84,23 @@ impl Prepared {
     }
 }
 
-/// The refusal of a packet that is larger than may be sent.
+/// Whether MQTT can hold a topic.
+pub(super) fn check_topic(topic: &str) -> Result<(), Refusal> {
+    let fault = if topic.is_empty() {
+        "is empty"
+    } else if topic.len() > usize::from(u16::MAX) {
+        "is longer than 65535 bytes"
+    } else if topic.contains(['+', '#']) {
+        "holds a wildcard"
+    } else if topic.contains('\0') {
+        "holds a NUL"
+    } else {
+        return Ok(());
+    };
+    let shown: String = topic.chars().take(80).collect();
+    Err(Refusal::new("topic_not_allowed", format!("the topic {shown:?} {fault}")))
+}
+
 pub(super) fn too_large(size: usize, max: usize) -> Refusal {
     Refusal::new("body_too_large", format!("a packet of {size} bytes, and the broker takes {max}"))
 }

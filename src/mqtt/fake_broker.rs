@@ -1,0 +1,167 @@
+//! A broker that does what a test says, for what no real one can be made to show. It speaks MQTT 5.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use rumqttc_v5::{
+    ConnAck, ConnAckProperties, Connect, ConnectReturnCode, Packet, PubAck, PubAckReason, Publish, QoS, SubAck,
+    SubscribeReasonCode,
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
+
+use crate::settings::{MqttBroker, MqttTransport, MqttUrl, MqttVersion, TlsFiles};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) struct FakeBroker {
+    listener: TcpListener,
+}
+
+/// One connection, from the broker's side.
+pub(super) struct Peer {
+    stream: TcpStream,
+    input: BytesMut,
+    pub(super) connect: Connect,
+}
+
+impl FakeBroker {
+    pub(super) async fn start() -> Self {
+        Self { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() }
+    }
+
+    /// Settings that lead to it.
+    pub(super) fn settings(&self) -> MqttBroker {
+        MqttBroker {
+            name: "fake".to_owned(),
+            url: MqttUrl {
+                transport: MqttTransport::Tcp,
+                host: "127.0.0.1".to_owned(),
+                port: self.listener.local_addr().unwrap().port(),
+                path: String::new(),
+            },
+            version: MqttVersion::V5,
+            client_id: "bridge".to_owned(),
+            username: None,
+            password: None,
+            tls: TlsFiles::default(),
+            will: None,
+            keep_alive: Duration::from_secs(1),
+            session_expiry: None,
+            window: 100,
+            max_packet: 1 << 20,
+            connect_timeout: PATIENCE,
+        }
+    }
+
+    pub(super) fn broker(&self) -> Arc<MqttBroker> {
+        Arc::new(self.settings())
+    }
+
+    /// Takes a connection up to its CONNECT.
+    pub(super) async fn accept(&self) -> Peer {
+        let (stream, _) = timeout(PATIENCE, self.listener.accept()).await.expect("a connection").unwrap();
+        let connect = Connect { keep_alive: 0, client_id: String::new(), clean_start: false, properties: None };
+        let mut peer = Peer { stream, input: BytesMut::new(), connect };
+        match peer.next().await {
+            Packet::Connect(connect, _, _) => peer.connect = connect,
+            other => panic!("{other:?} instead of a CONNECT"),
+        }
+        peer
+    }
+
+    /// Takes a connection and lets it in.
+    pub(super) async fn login(&self, session_present: bool) -> Peer {
+        self.login_with(session_present, None).await
+    }
+
+    /// [`Self::login`], with limits.
+    pub(super) async fn login_with(&self, session_present: bool, properties: Option<ConnAckProperties>) -> Peer {
+        let mut peer = self.accept().await;
+        let code = ConnectReturnCode::Success;
+        peer.send(Packet::ConnAck(ConnAck { session_present, code, properties })).await;
+        peer
+    }
+
+    /// Lets a source in and grants what it asks for.
+    pub(super) async fn subscribed(&self, session_present: bool) -> Peer {
+        let mut peer = self.login(session_present).await;
+        peer.grant().await;
+        peer
+    }
+}
+
+impl Peer {
+    /// The next packet other than a PINGREQ, which is answered.
+    pub(super) async fn next(&mut self) -> Packet {
+        timeout(PATIENCE, self.next_or_end()).await.expect("a packet in time").expect("a packet, not the end")
+    }
+
+    /// [`Self::next`], or nothing when the connection ends.
+    pub(super) async fn next_or_end(&mut self) -> Option<Packet> {
+        loop {
+            match Packet::read(&mut self.input, None) {
+                Ok(Packet::PingReq) => self.send(Packet::PingResp).await,
+                Ok(packet) => return Some(packet),
+                Err(rumqttc_v5::Error::InsufficientBytes(_)) => {
+                    if self.stream.read_buf(&mut self.input).await.ok()? == 0 {
+                        return None;
+                    }
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// Nothing but PINGREQs comes for a while.
+    pub(super) async fn stays_quiet(&mut self) {
+        if let Ok(packet) = timeout(Duration::from_millis(150), self.next_or_end()).await {
+            panic!("{packet:?} instead of silence");
+        }
+    }
+
+    pub(super) async fn send(&mut self, packet: Packet) {
+        let mut out = BytesMut::new();
+        packet.write(&mut out, None).unwrap();
+        self.raw(&out).await;
+    }
+
+    pub(super) async fn raw(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).await.unwrap();
+    }
+
+    /// The next packet, a publish.
+    pub(super) async fn publish(&mut self) -> Publish {
+        match self.next().await {
+            Packet::Publish(publish) => publish,
+            other => panic!("{other:?} instead of a PUBLISH"),
+        }
+    }
+
+    pub(super) async fn ack(&mut self, packet_id: u16, reason: PubAckReason) {
+        self.send(Packet::PubAck(PubAck { pkid: packet_id, reason, properties: None })).await;
+    }
+
+    /// Grants the next SUBSCRIBE and gives it.
+    pub(super) async fn grant(&mut self) -> rumqttc_v5::Subscribe {
+        self.answer_subscribe(SubscribeReasonCode::Success(QoS::ExactlyOnce)).await
+    }
+
+    pub(super) async fn answer_subscribe(&mut self, code: SubscribeReasonCode) -> rumqttc_v5::Subscribe {
+        let Packet::Subscribe(subscribe) = self.next().await else { panic!("no SUBSCRIBE") };
+        let return_codes = vec![code; subscribe.filters.len()];
+        self.send(Packet::SubAck(SubAck { pkid: subscribe.pkid, return_codes, properties: None })).await;
+        subscribe
+    }
+
+    /// Sends a publish as a broker does.
+    pub(super) async fn deliver(&mut self, topic: &str, qos: QoS, packet_id: u16, dup: bool) {
+        let mut publish = Publish::new(topic, qos, topic.to_owned(), None);
+        publish.pkid = packet_id;
+        publish.dup = dup;
+        self.send(Packet::Publish(publish)).await;
+    }
+}
