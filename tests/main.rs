@@ -10,4 +10,5 @@ mod documents;
 mod faults;
 mod files;
 mod harness;
+mod mqtt_ends;
 mod servers;

@@ -13,14 +13,14 @@ const LONGEST_CONTESTED: Duration = Duration::from_secs(60);
 /// When it only looks like it: a flapping network does too.
 const LONGEST_SUSPECTED: Duration = Duration::from_secs(5);
 /// So many connections that were closed right after login look like a second client with our id.
-const SUSPICIOUS: u32 = 4;
+const SUSPICIOUS: u32 = 5;
 
 /// How a connection ended, as far as it says something about a second client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
     /// The broker said that another client connected with our id.
     TakenOver,
-    /// The broker closed it without a word, as 3.1.1 brokers do then.
+    /// The broker closed it without a word, as many do then, Mosquitto 2.0 among them.
     Silently,
     /// In a way that says nothing of the kind.
     Otherwise,

@@ -110,10 +110,10 @@ impl Ending {
         }
     }
 
-    fn says_of_others(&self, version: MqttVersion, blameless: bool) -> End {
+    fn says_of_others(&self, blameless: bool) -> End {
         match self {
             Self::Disconnected(reason) if reason.code == reason::TAKEN_OVER => End::TakenOver,
-            Self::Closed if version == MqttVersion::V4 && blameless => End::Silently,
+            Self::Closed if blameless => End::Silently,
             _ => End::Otherwise,
         }
     }
@@ -136,10 +136,10 @@ pub(super) async fn run<D: Duty>(login: &Login, duty: &mut D, state: &EndState) 
                 if matches!(ending, Ending::Finished) {
                     return;
                 }
-                backoff.ended(since.elapsed(), ending.says_of_others(login.broker.version, duty.is_blameless()));
+                backoff.ended(since.elapsed(), ending.says_of_others(duty.is_blameless()));
                 duty.disconnected(&ending);
                 if backoff.is_contested() {
-                    state.down(format!("another client seems to use the client id {:?}: {ending}", login.client_id));
+                    state.down(format!("perhaps another client uses the client id {:?}: {ending}", login.client_id));
                 } else {
                     state.down(ending.to_string());
                 }
