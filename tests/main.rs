@@ -11,4 +11,5 @@ mod faults;
 mod files;
 mod harness;
 mod mqtt_ends;
+mod refusals;
 mod servers;

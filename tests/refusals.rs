@@ -1,0 +1,229 @@
+//! Bad input gets a clear word, and loses nothing: what can never be sent is parked whole, what is odd but possible
+//! arrives as what it was, and a broker that turns the bridge away is named with its reason.
+
+use std::time::Duration;
+
+use rumqttc_v5::mqttbytes::{QoS, v5::PublishProperties};
+
+use crate::servers::{
+    bridge::{Bridge, settings, settings_at},
+    eventually,
+    judge::Send,
+    mosquitto::{Mosquitto, Options as MosquittoOptions},
+    mqtt::{Client, Login},
+    rocketmq::{Options as RocketMqOptions, RocketMq},
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn user_properties(properties: &[(&str, &str)]) -> PublishProperties {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    PublishProperties { user_properties: properties.iter().map(owned).collect(), ..PublishProperties::default() }
+}
+
+/// What a command printed on its standard output.
+fn printed(bridge: &Bridge, arguments: &[&str], exit: i32) -> String {
+    let output = bridge.command(arguments);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert_eq!(output.status.code(), Some(exit), "{arguments:?}: {}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs servers: scripts/test runs it"]
+async fn odd_messages_go_round_both_legs_and_come_back_as_they_were() {
+    let (mosquitto, rocketmq) = (Mosquitto::shared().await, RocketMq::shared().await);
+    rocketmq.create_topic("odd", 1).await;
+    let mapping = r#"
+        [[route]]
+        name = "odd-up"
+        from.mqtt = "odd/#"
+        to.rocketmq = "odd"
+
+        [[route]]
+        name = "odd-down"
+        from.rocketmq = "odd"
+        from.start = "first"
+        to.mqtt = "odd-back{subtopic}"
+    "#;
+    let bridge = Bridge::start(&settings(mosquitto, rocketmq), mapping).await;
+    let mut client = Client::connect(&Login::new(mosquitto.port, "odd-device")).await;
+    client.subscribe("odd-back/#", QoS::AtLeastOnce).await;
+    let all_bytes: Vec<u8> = (0..=255).collect();
+    let forged = [("mqttSecondTopic", "/forged"), ("__SHARDINGKEY", "forged"), ("TAGS", "forged"), ("UNIQ_KEY", "x")];
+    let unholdable =
+        [("a\u{1}b", "v"), ("n", "a\u{2}TAGS\u{1}forged"), ("empty", ""), ("n", "again"), ("", "nameless")];
+    let cases: [(&str, &[u8], &[(&str, &str)]); 5] = [
+        ("odd/bytes", &all_bytes, &[]),
+        ("odd/empty", b"", &[]),
+        ("odd//level/", b"x", &[]),
+        ("odd/forged", b"x", &forged),
+        ("odd/unholdable", b"x", &unholdable),
+    ];
+    for (topic, payload, properties) in cases {
+        let sent = user_properties(properties);
+        client.publish_with(topic, QoS::AtLeastOnce, payload.to_vec(), false, Some(sent)).await;
+        let back = client.next().await;
+        assert_eq!(back.topic, topic.replacen("odd", "odd-back", 1).as_bytes());
+        assert_eq!(back.payload, payload, "{topic}");
+        let got = back.properties.unwrap_or_default().user_properties;
+        let got: Vec<_> = got.iter().filter(|(name, _)| name != "rocketbridge-mark").collect();
+        let expected = user_properties(properties).user_properties;
+        assert_eq!(got, expected.iter().collect::<Vec<_>>(), "{topic}");
+    }
+    let stored = rocketmq.reader("odd").take(5, PATIENCE).await;
+    let forged =
+        &stored.iter().find(|message| message.properties["mqttSecondTopic"] == "/forged").expect("its subtopic");
+    assert_eq!((forged.tag.as_deref(), forged.properties.get("__SHARDINGKEY")), (None, None), "nothing is forged");
+    assert!(stored.iter().all(|message| message.tag.is_none()), "no tag was injected");
+    drop(bridge);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs servers: scripts/test runs it"]
+async fn a_message_without_subtopic_goes_to_the_parent_and_one_without_its_key_is_parked() {
+    let (mosquitto, rocketmq) = (Mosquitto::shared().await, RocketMq::shared().await);
+    rocketmq.create_topic("bare", 1).await;
+    let mapping = r#"
+        [[route]]
+        name = "bare"
+        from.rocketmq = "bare"
+        from.start = "first"
+        to.mqtt = "{topic}{subtopic}"
+
+        [[route]]
+        name = "bare-by-key"
+        from.rocketmq = "bare"
+        from.start = "first"
+        to.mqtt = "bare-by/{key}/cmd"
+    "#;
+    let bridge = Bridge::start(&settings(mosquitto, rocketmq), mapping).await;
+    let mut client = Client::connect(&Login::new(mosquitto.port, "bare-device")).await;
+    client.subscribe("bare/#", QoS::AtLeastOnce).await;
+    client.subscribe("bare-by/#", QoS::AtLeastOnce).await;
+    for keys in [None, Some("a/b"), Some("#"), Some("m7")] {
+        rocketmq.send(&Send { topic: "bare", body: b"stop", keys, ..Send::default() }).await;
+    }
+    let mut topics = Vec::new();
+    for _ in 0..5 {
+        topics.push(String::from_utf8(client.next().await.topic.to_vec()).unwrap());
+    }
+    topics.sort();
+    assert_eq!(topics, ["bare", "bare", "bare", "bare", "bare-by/m7/cmd"]);
+    bridge.metric_reaches("rocketbridge_parked_total", &["bare-by-key"], 3.0, PATIENCE).await;
+    let listed = printed(&bridge, &["parked", "list"], 0);
+    for words in ["value_missing", "value_not_allowed", "3 parked"] {
+        assert!(listed.contains(words), "{words} is not in\n{listed}");
+    }
+    // The mapping is mended, and what was parked goes its way.
+    bridge.map(&mapping.replace("bare-by/{key}/cmd", "bare-by/mended"));
+    let replayed = printed(&bridge, &["parked", "replay", "bare-by-key"], 0);
+    assert!(replayed.contains("3 sent, 0 refused and parked again, 0 left parked"), "{replayed}");
+    for _ in 0..3 {
+        assert_eq!(client.next().await.topic, "bare-by/mended");
+    }
+    assert!(printed(&bridge, &["parked", "list"], 0).contains("0 parked"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs servers: scripts/test runs it"]
+async fn a_body_over_the_limit_is_parked_in_a_topic_or_else_a_file_and_the_rest_goes_on() {
+    let (mosquitto, rocketmq) = (Mosquitto::shared().await, RocketMq::shared().await);
+    rocketmq.create_topic("large", 1).await;
+    rocketmq.create_topic("large-parked", 1).await;
+    let mapping = r#"
+        [[route]]
+        name = "large"
+        from.mqtt = "large/#"
+        to.rocketmq = "large"
+        to.key = "{property.id}"
+        park.rocketmq = "large-parked"
+    "#;
+    let bridge = Bridge::start(&settings(mosquitto, rocketmq), mapping).await;
+    let mut client = Client::connect(&Login::new(mosquitto.port, "large-device")).await;
+    let with_id = || Some(user_properties(&[("id", "7")]));
+    let too_large = vec![b'x'; (4 << 20) + 1];
+    client.publish_with("large/a", QoS::AtLeastOnce, too_large, false, with_id()).await;
+    client.publish_with("large/b", QoS::AtLeastOnce, "no key", false, None).await;
+    client.publish_with("large/c", QoS::AtLeastOnce, "fits", false, with_id()).await;
+    let mut reader = rocketmq.reader("large");
+    assert_eq!(reader.take(1, PATIENCE).await[0].body, b"fits");
+    bridge.metric_reaches("rocketbridge_parked_total", &["large"], 2.0, PATIENCE).await;
+    assert_eq!(rocketmq.stored("large-parked").await, Some(1), "the topic takes what it can hold");
+    let listed = printed(&bridge, &["parked", "list", "large"], 0);
+    for words in ["body_too_large", "large/a", "4194305 B", "value_missing", "large/b", "2 parked"] {
+        assert!(listed.contains(words), "{words} is not in\n{listed}");
+    }
+    // Neither can be sent yet: both are parked again, and the exit code says so.
+    let replayed = printed(&bridge, &["parked", "replay", "large"], 1);
+    assert!(replayed.contains("0 sent, 2 refused and parked again, 0 left parked"), "{replayed}");
+    bridge.map(&mapping.replace("to.key = \"{property.id}\"", ""));
+    let replayed = printed(&bridge, &["parked", "replay", "large"], 1);
+    assert!(replayed.contains("1 sent, 1 refused and parked again, 0 left parked"), "{replayed}");
+    assert_eq!(reader.take(1, PATIENCE).await[0].body, b"no key");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs servers: scripts/test runs it"]
+async fn wrong_passwords_and_keys_are_named_and_mended_without_loss() {
+    let users = vec![("bridge".to_owned(), "right".to_owned())];
+    let mosquitto = Mosquitto::start(&MosquittoOptions { users, ..MosquittoOptions::default() }).await;
+    let rocketmq = RocketMq::start(&RocketMqOptions { acl: true, ..RocketMqOptions::default() }).await;
+    rocketmq.create_topic("guarded", 1).await;
+    let settings = format!(
+        "[mqtt.edge]\nurl = \"{}\"\nusername = \"bridge\"\npassword = {{ env = \"EDGE\" }}\n\n\
+         [rocketmq.main]\nname_servers = {:?}\naccess_key = \"intruder\"\nsecret_key = {{ env = \"MAIN\" }}\n",
+        mosquitto.url(),
+        rocketmq.servers()
+    );
+    let mapping = "[[route]]\nname = \"guarded\"\nfrom.mqtt = \"guarded/#\"\nto.rocketmq = \"guarded\"\n";
+    let mut bridge = Bridge::new(&settings, mapping);
+    bridge.set("EDGE", "wrong-password");
+    bridge.set("MAIN", "wrong-secret");
+    bridge.run();
+    let told = eventually("the MQTT broker's refusal shows", PATIENCE, || async {
+        let (status, body) = bridge.get("/ready").await.ok()?;
+        (status == 503 && body.to_lowercase().contains("authori")).then_some(body)
+    })
+    .await;
+    assert!(!told.contains("wrong-") && !bridge.log().contains("wrong-"), "a secret shows: {told}");
+    bridge.kill();
+
+    bridge.set("EDGE", "right");
+    bridge.run();
+    let login = Login { user: Some(("bridge".to_owned(), "right".to_owned())), ..Login::new(mosquitto.port, "device") };
+    let mut client = Client::connect(&login).await;
+    bridge.metric_reaches("rocketbridge_up", &["guarded", "edge"], 1.0, PATIENCE).await;
+    client.publish("guarded/a", QoS::AtLeastOnce, "kept").await;
+    let told = eventually("RocketMQ's refusal shows", PATIENCE, || async {
+        let (status, body) = bridge.get("/ready").await.ok()?;
+        (status == 503 && body.contains("not authorised")).then_some(body)
+    })
+    .await;
+    assert!(!told.contains("wrong-") && !bridge.log().contains("wrong-"), "a secret shows: {told}");
+    bridge.kill();
+
+    let (access_key, secret_key) = crate::servers::rocketmq::ADMIN;
+    bridge.set("ROCKETBRIDGE__ROCKETMQ__MAIN__ACCESS_KEY", access_key);
+    bridge.set("MAIN", secret_key);
+    bridge.run();
+    bridge.metric_reaches("rocketbridge_stored_total", &["guarded"], 1.0, PATIENCE).await;
+    assert_eq!(rocketmq.reader("guarded").take(1, PATIENCE).await[0].body, b"kept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs servers: scripts/test runs it"]
+async fn two_replicas_with_one_client_id_say_what_is_wrong() {
+    let (mosquitto, rocketmq) = (Mosquitto::shared().await, RocketMq::shared().await);
+    rocketmq.create_topic("twins", 1).await;
+    let mapping = "[[route]]\nname = \"twins\"\nfrom.mqtt = \"twins/#\"\nto.rocketmq = \"twins\"\n";
+    let settings = settings_at(mosquitto.port, &rocketmq.servers());
+    let one = Bridge::start(&settings, mapping).await;
+    let mut two = Bridge::new(&settings, mapping);
+    two.run();
+    eventually("one of the two names the cause", PATIENCE, || async {
+        let logs = one.log() + &two.log();
+        logs.contains("another client").then_some(())
+    })
+    .await;
+}
