@@ -51,8 +51,8 @@ async fn odd_messages_go_round_both_legs_and_come_back_as_they_were() {
     client.subscribe("odd-back/#", QoS::AtLeastOnce).await;
     let all_bytes: Vec<u8> = (0..=255).collect();
     let forged = [("mqttSecondTopic", "/forged"), ("__SHARDINGKEY", "forged"), ("TAGS", "forged"), ("UNIQ_KEY", "x")];
-    let unholdable =
-        [("a\u{1}b", "v"), ("n", "a\u{2}TAGS\u{1}forged"), ("empty", ""), ("n", "again"), ("", "nameless")];
+    // Mosquitto lets no control character pass; what RocketMQ's separators do is tried in `lmq::properties`.
+    let unholdable = [("n", "v"), ("empty", ""), ("n", "again"), ("", "nameless")];
     let cases: [(&str, &[u8], &[(&str, &str)]); 5] = [
         ("odd/bytes", &all_bytes, &[]),
         ("odd/empty", b"", &[]),
