@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use rumqttc_v5::mqttbytes::QoS;
+use serde_json::json;
 
 use crate::servers::{
     count::Tally,
     eventually,
-    judge::{Load, Send},
+    judge::{Judge, Load, Send},
     mosquitto::{Mosquitto, Options as MosquittoOptions},
     mqtt::{Client, Login, PublishLoad, Publisher, Subscriber},
     proxy::Proxy,
@@ -125,4 +126,27 @@ async fn a_back_end_takes_messages_of_a_cluster_with_two_brokers_and_two_name_se
         (rocketmq.behind("GID_backend", "orders").await == Ok(0)).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs servers: scripts/test runs it"]
+async fn a_cluster_behind_a_proxy_with_tls_is_reached_only_through_it() {
+    let rocketmq = RocketMq::start(&RocketMqOptions { proxied: true, tls: true, ..RocketMqOptions::default() }).await;
+    rocketmq.create_topic("orders", 1).await;
+    rocketmq.proxies[0].close(true);
+    let send = json!({ "topic": "orders", "body": "" });
+    assert!(rocketmq.ask("send", send).await.is_err());
+    rocketmq.proxies[0].close(false);
+    rocketmq.send(&Send { topic: "orders", body: b"x", ..Send::default() }).await;
+    assert!(rocketmq.proxies[0].accepted() > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs servers: scripts/test runs it"]
+async fn a_cluster_with_access_control_takes_its_administrator_alone() {
+    let rocketmq = RocketMq::start(&RocketMqOptions { acl: true, ..RocketMqOptions::default() }).await;
+    rocketmq.create_topic("orders", 1).await;
+    rocketmq.send(&Send { topic: "orders", body: b"x", ..Send::default() }).await;
+    let stranger = json!({ "topic": "orders", "body": "", "servers": rocketmq.servers().join(";") });
+    assert!(Judge::shared().ask("send", stranger).await.is_err());
 }

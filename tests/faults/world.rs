@@ -204,7 +204,7 @@ impl World {
             ("RocketMQ to RocketMQ", through.all.report(size.side, KEYS)),
         ];
         for (route, report) in &reports {
-            eprintln!("{run}, {route}: {report}");
+            report.tell(&format!("{run}, {route}"));
         }
         for (route, report) in &reports {
             report.must_be_whole(&format!("{run}, {route}"));

@@ -1,6 +1,6 @@
 //! Numbered messages and the count of what became of them: lost, repeated, out of order.
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, io::Write as _};
 
 /// The body of message `number` of key `key`: `k7 n42 ` and spaces up to `size` bytes.
 pub fn body(key: u64, number: u64, size: usize) -> Vec<u8> {
@@ -105,9 +105,13 @@ pub struct Report {
 }
 
 impl Report {
+    /// Says it, past what a test runner captures: it is worth reading of a run that passes, too.
+    pub fn tell(&self, run: &str) {
+        let _ = writeln!(std::io::stderr(), "{run}: {self}");
+    }
+
     /// Panics unless all arrived and, per key, in order.
     pub fn must_be_whole(&self, run: &str) {
-        eprintln!("{run}: {self}");
         assert!(self.lost.is_empty(), "{run}: lost, as key and number: {:?}", &self.lost[..self.lost.len().min(20)]);
         assert_eq!((self.out_of_order, self.strange), (0, 0), "{run}: {self}");
     }

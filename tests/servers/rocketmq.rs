@@ -1,6 +1,7 @@
 //! A RocketMQ cluster: name servers and brokers, each a process of its own, and what tests ask of it.
 
 use std::{
+    fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     time::Duration,
@@ -43,6 +44,7 @@ const PROXIED: &str = "127.0.0.2";
 
 /// What a cluster shall be like: one name server and one broker that creates no topics by itself, unless said otherwise.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own, named where it is set")]
 pub struct Options {
     pub name_servers: usize,
     pub brokers: usize,
@@ -267,7 +269,7 @@ fn broker(cluster: &Path, number: usize, servers: &str, options: &Options, tls: 
     );
     if options.proxied {
         // The last line for a name counts.
-        config += &format!("brokerIP1={PROXIED}\nbindAddress=127.0.0.1\n");
+        let _ = write!(config, "brokerIP1={PROXIED}\nbindAddress=127.0.0.1\n");
     }
     if options.acl {
         config += &access_control();
