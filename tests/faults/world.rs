@@ -39,8 +39,8 @@ to.mqtt = "{topic}{subtopic}"
 
 [[route]]
 name = "across"
-from.mqtt = "across/{key}"
-to.mqtt = "copy/{key}"
+from.mqtt = "across/{id}"
+to.mqtt = "copy/{id}"
 
 [[route]]
 name = "through"

@@ -100,7 +100,7 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
 
 /// Waits until something accepts connections on a loopback port.
 pub async fn listening(what: &str, port: u16) {
-    eventually(&format!("{what} listens on port {port}"), Duration::from_secs(60), || async move {
+    eventually(&format!("{what} listens on port {port}"), Duration::from_secs(180), || async move {
         tokio::net::TcpStream::connect(("127.0.0.1", port)).await.ok()
     })
     .await;

@@ -128,7 +128,7 @@ impl RocketMq {
         for broker in &self.brokers {
             listening(&broker.name, broker.port).await;
         }
-        eventually("the brokers are registered", Duration::from_secs(60), || async {
+        eventually("the brokers are registered", Duration::from_secs(180), || async {
             let told = self.ask("admin", json!({ "args": ["clusterList", "-n", self.servers().join(";")] })).await;
             let printed = told.ok()?["printed"].as_str()?.to_owned();
             self.brokers.iter().all(|b| printed.contains(&format!(":{} ", b.port))).then_some(())
