@@ -11,5 +11,6 @@ mod faults;
 mod files;
 mod harness;
 mod mqtt_ends;
+mod reading;
 mod refusals;
 mod servers;
