@@ -4,8 +4,6 @@
 //! a message and gives a message, and cannot fail for lack of anything that was known when the file was loaded.
 
 pub mod case;
-#[cfg(test)]
-mod documents;
 pub mod explain;
 pub mod fault;
 #[cfg(test)]
@@ -18,6 +16,8 @@ pub mod names;
 pub mod pattern;
 pub mod shape;
 pub mod template;
+#[cfg(test)]
+mod tests;
 pub mod translation;
 
 use std::{path::PathBuf, sync::Arc};
