@@ -31,6 +31,8 @@ use crate::{settings::TlsFiles, tls};
 const QUEUE: usize = 64;
 /// Bytes that are gathered into one write. A larger body is written from where it is.
 const GATHER: usize = 64 * 1024;
+/// How long a server may take to read what is written at once.
+const WRITE_LIMIT: Duration = Duration::from_secs(60);
 /// Room that is kept for reading.
 const READ: usize = 64 * 1024;
 
@@ -303,15 +305,23 @@ async fn write(mut writer: impl AsyncWrite + Unpin, mut outbound: mpsc::Receiver
                 gathered.extend_from_slice(&body);
                 continue;
             }
-            writer.write_all(&gathered).await?;
+            put(&mut writer, &gathered).await?;
             gathered.clear();
-            writer.write_all(&body).await?;
+            put(&mut writer, &body).await?;
         }
-        writer.write_all(&gathered).await?;
+        put(&mut writer, &gathered).await?;
         gathered.clear();
-        writer.flush().await?;
     }
     writer.shutdown().await
+}
+
+/// Writes all, or fails where the server takes nothing any more: nobody else may be left to notice.
+async fn put(writer: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> io::Result<()> {
+    let written = async {
+        writer.write_all(bytes).await?;
+        writer.flush().await
+    };
+    timeout(WRITE_LIMIT, written).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
 #[cfg(test)]
