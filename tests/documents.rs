@@ -1,6 +1,6 @@
 //! Holds documents to what is there: a file, a link or a test that they name exists, and every library has its page.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, process::Command};
 
 use crate::files::{File, files, root};
 
@@ -96,4 +96,82 @@ fn what_is_missing_is_found() {
         ["there is no src/none.rs", "there is no nothing in src/none.rs", "there is no no_such_test in tests/main.rs"]
     );
     assert_eq!(dead_links("[a](Cargo.toml) [b](none.md#x) [c](https://x.y/z)", root()), ["dead link: none.md#x"]);
+}
+
+const SETTINGS: &str = "[mqtt.edge]\nurl = \"mqtt://broker\"\n[rocketmq.main]\nname_servers = \"ns\"\n";
+const SECOND_BROKERS: &str = "[mqtt.site]\nurl = \"mqtt://site\"\n[rocketmq.second]\nname_servers = \"second\"\n";
+
+/// The TOML blocks of a text, each with its line.
+fn toml_blocks(text: &str) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    let mut at = 0;
+    while let Some(start) = text[at..].find("```toml\n").map(|start| at + start + "```toml\n".len()) {
+        let end = text[start..].find("```").map_or(text.len(), |end| start + end);
+        found.push((text[..start].lines().count() + 1, &text[start..end]));
+        at = end;
+    }
+    found
+}
+
+/// Runs a command of the built program in a folder; what it prints if it is not content.
+fn complaint(folder: &Path, command: &str) -> Option<String> {
+    let mut program = Command::new(env!("CARGO_BIN_EXE_rocketbridge"));
+    let output = program.arg(command).current_dir(folder).env("EDGE_PASSWORD", "x").output().unwrap();
+    let said = || String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    (!output.status.success()).then(said)
+}
+
+/// What `check` and `test` have to say against a block: routes beside standard settings, or settings alone.
+fn complaints(block: &str) -> Option<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let mappings = folder.path().join("mappings");
+    fs::create_dir(&mappings).unwrap();
+    let more = if block.contains("broker =") { SECOND_BROKERS } else { "" };
+    let settings = if block.contains("[[route]]") {
+        fs::write(mappings.join("block.toml"), block).unwrap();
+        [SETTINGS, more].concat()
+    } else {
+        block.to_owned()
+    };
+    fs::write(folder.path().join("rocketbridge.toml"), settings).unwrap();
+    complaint(folder.path(), "check").or_else(|| complaint(folder.path(), "test"))
+}
+
+#[test]
+fn examples_in_documents_load_and_pass_their_tests() {
+    let mut count = 0;
+    for File { path, text } in documents() {
+        for (line, block) in toml_blocks(&text) {
+            count += 1;
+            if let Some(complaint) = complaints(block) {
+                panic!("{path}:{line}: {complaint}");
+            }
+        }
+    }
+    assert!(count > 5, "the examples were not found");
+}
+
+#[test]
+fn a_bad_example_is_found() {
+    let good = "[[route]]\nname = \"a\"\nfrom.mqtt = \"a/#\"\nto.rocketmq = \"a\"\n";
+    assert_eq!(complaints(good), None);
+    assert!(complaints(&good.replace("mqtt", "mqqt")).is_some());
+    let failing = [good, "[[route.test]]\npublish = { topic = \"a/b\" }\nexpect = { topic = \"b\" }\n"].concat();
+    assert!(complaints(&failing).is_some());
+    assert!(complaints("[mqtt.edge]\nurl = \"http://x\"\n").is_some());
+}
+
+#[test]
+fn every_metric_is_in_the_operations_page() {
+    let telemetry = rocketbridge::telemetry::Telemetry::default();
+    let _route = telemetry.route("r", "edge", "main", "file");
+    let page = fs::read_to_string(root().join("docs/operations.md")).unwrap();
+    let text = telemetry.encode();
+    let metrics: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    assert!(metrics.len() > 10, "the metrics were not read");
+    for metric in metrics {
+        let (name, kind) = metric.split_once(' ').unwrap();
+        let shown = if kind == "counter" { format!("`{name}_total`") } else { format!("`{name}`") };
+        assert!(page.contains(&shown), "docs/operations.md says nothing of {shown}");
+    }
 }
