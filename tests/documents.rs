@@ -5,7 +5,7 @@ use std::{fs, path::Path, process::Command};
 use crate::files::{File, files, root};
 
 /// Where a document may name a file of the project from.
-const FOLDERS: [&str; 7] = ["src/", "tests/", "scripts/", "docs/", "bench/", "mappings/", "demo/"];
+const FOLDERS: [&str; 6] = ["src/", "tests/", "scripts/", "docs/", "bench/", "examples/"];
 
 fn documents() -> Vec<File> {
     let mut found = files(&["docs"], ".md");
@@ -41,7 +41,7 @@ fn missing(text: &str, root: &Path) -> Vec<String> {
                 found.push(format!("there is no {span}"));
             }
             file = Some(span);
-        } else if let Some(file) = file.filter(|_| before.trim() == ":") {
+        } else if let Some(file) = file.filter(|_| before.trim() == ":" && is_name(span)) {
             let text = fs::read_to_string(root.join(file)).unwrap_or_default();
             if !text.contains(&format!("fn {span}(")) {
                 found.push(format!("there is no {span} in {file}"));
@@ -49,6 +49,10 @@ fn missing(text: &str, root: &Path) -> Vec<String> {
         }
     }
     found
+}
+
+fn is_name(text: &str) -> bool {
+    text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
 /// Links to files that do not exist.
