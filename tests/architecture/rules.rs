@@ -60,8 +60,7 @@ const ACTING: &[&str] = &[
 pub(super) const RULES: &[Rule] = &[
     Rule {
         within: PURE,
-        // A test alone: it reads the documents that it holds to the loader.
-        outside: &["src/mapping/documents"],
+        outside: &[],
         never: ACTING,
         except: &["std::time::Duration"],
         why: "pure: no clock, socket, file, task or log, so that it can be tested without any",
