@@ -5,6 +5,7 @@
 
 pub mod replay;
 mod task;
+mod thread;
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
@@ -105,7 +106,9 @@ impl Supervisor {
             route.park.broker_name(),
         ));
         let (orders, told) = watch::channel(Order::Run);
-        let task = tokio::spawn(task::run(route.clone(), self.settings.clone(), telemetry.clone(), told));
+        let (name, runs) = (route.name.clone(), (route.clone(), self.settings.clone(), telemetry.clone()));
+        let work = move || task::run(runs.0.clone(), runs.1.clone(), runs.2.clone(), told.clone());
+        let task = tokio::spawn(async move { thread::on_its_own(&name, work).await });
         self.routes.insert(route.name.clone(), RouteTask { route, telemetry, orders, task });
     }
 

@@ -62,7 +62,8 @@ impl Arguments {
         print_report(&loaded.report)?;
         let Some(configuration) = loaded.configuration else { return Ok(End::Rejected) };
         self.start_log();
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")?;
+        // Routes have threads of their own.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
         let served = runtime.block_on(serve(configuration, Reread { file: settings_file.to_owned(), loop_key }));
         // A name lookup that hangs must not hold up the end of the process.
         runtime.shutdown_background();

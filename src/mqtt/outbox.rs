@@ -55,6 +55,9 @@ pub(super) struct Outbox<P> {
     /// Slots from here on may be `Unsent`; none before is.
     next: usize,
     sent: usize,
+    /// The window was full and has not drained to three quarters since: refilling it in parts, not one by one, lets
+    /// many publishes go in one write.
+    filled: bool,
     unflushed: bool,
     /// Sending stopped at a publish that the broker did not take.
     halted: bool,
@@ -70,6 +73,7 @@ impl<P> Default for Outbox<P> {
             first_id: 1,
             next: 0,
             sent: 0,
+            filled: false,
             unflushed: false,
             halted: false,
             one_by_one: None,
@@ -86,7 +90,19 @@ impl<P> Outbox<P> {
 
     /// Whether a new publish may be added: those before it are all written, and the window has room.
     pub(super) fn has_room(&self, window: u16) -> bool {
-        !self.halted && self.next == self.slots.len() && self.slots.len() < usize::from(self.window(window))
+        !self.halted
+            && self.next == self.slots.len()
+            && self.slots.len() < usize::from(self.window(window))
+            && !self.is_filled(window)
+    }
+
+    /// Publishes that are written and not confirmed.
+    pub(super) fn in_flight(&self) -> usize {
+        self.sent
+    }
+
+    fn is_filled(&self, window: u16) -> bool {
+        self.filled && self.sent > usize::from(self.window(window)) * 3 / 4
     }
 
     fn window(&self, window: u16) -> u16 {
@@ -103,7 +119,9 @@ impl<P> Outbox<P> {
         while self.slots.get(self.next).is_some_and(|slot| slot.stage != Stage::Unsent) {
             self.next += 1;
         }
-        if self.halted || self.next >= self.slots.len() || self.sent >= usize::from(self.window(window)) {
+        let most = usize::from(self.window(window));
+        self.filled = self.is_filled(window);
+        if self.halted || self.next >= self.slots.len() || self.sent >= most || self.filled {
             return None;
         }
         let id = self.id_at(self.next);
@@ -111,6 +129,7 @@ impl<P> Outbox<P> {
         slot.stage = Stage::Sent;
         self.unflushed |= slot.qos == Qos::AtMostOnce;
         self.sent += 1;
+        self.filled = self.sent >= most;
         self.next += 1;
         Some((id, slot))
     }

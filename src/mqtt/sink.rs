@@ -27,6 +27,9 @@ use crate::{
 /// Encoded bytes that may wait for the socket.
 const OUT_LIMIT: usize = 256 * 1024;
 
+/// Outcomes are told once they are one to so many in flight.
+const TELL: usize = 8;
+
 /// Between tries of a publish that the broker does not take: at first, and at most.
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(10);
@@ -105,6 +108,14 @@ impl Sink {
         self.settled.push(Settled { ticket, outcome });
     }
 
+    /// Tells the route what became of messages once there is enough to tell: what is still in flight brings the
+    /// next occasion, so none waits for long, and there are few messages between tasks.
+    fn report_many(&mut self) {
+        if self.settled.len() * TELL >= self.outbox.in_flight() {
+            self.report();
+        }
+    }
+
     /// Tells the route what became of messages, all at once.
     fn report(&mut self) {
         if !self.settled.is_empty() && self.link.settled.send(mem::take(&mut self.settled)).is_err() {
@@ -125,7 +136,7 @@ impl Sink {
                 break;
             }
         }
-        self.report();
+        self.report_many();
     }
 
     /// Moves one message into the outbox, or settles it as one that cannot go there. Says whether there was one.
@@ -251,8 +262,8 @@ impl Duty for Sink {
             self.outbox.condemn(ticket);
             let reason = format!("each time that it was sent, alone, the connection ended: {ending}");
             self.settle(ticket, Outcome::Refused(Refusal::new("closed_by_broker", reason)));
-            self.report();
         }
+        self.report();
     }
 
     async fn next(&mut self) -> Event {

@@ -192,6 +192,20 @@ fn send_all(outbox: &mut Outbox<()>, window: u16) -> Vec<(u16, Ticket, bool)> {
 }
 
 #[test]
+fn a_full_window_is_refilled_once_a_quarter_of_it_is_free() {
+    for (window, free) in [(8, 2), (2, 1), (1, 1)] {
+        let mut outbox = filled(20);
+        let sent = send_all(&mut outbox, window);
+        assert_eq!(sent.len(), usize::from(window));
+        for (id, ..) in &sent[..free] {
+            assert_eq!(send_all(&mut outbox, window), []);
+            outbox.confirmed(*id);
+        }
+        assert_eq!(send_all(&mut outbox, window).len(), free, "window {window}");
+    }
+}
+
+#[test]
 fn a_rejected_publish_goes_again_alone_before_any_other() {
     let mut outbox = filled(3);
     assert_eq!(send_all(&mut outbox, 10).len(), 3);
