@@ -4,6 +4,8 @@
 //! messages put aside, and tells the source which tickets are settled: never before the sink has confirmed, or the
 //! refused message is safely parked.
 
+#[cfg(test)]
+mod tests;
 mod window;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -106,9 +106,7 @@ impl Supervisor {
             route.park.broker_name(),
         ));
         let (orders, told) = watch::channel(Order::Run);
-        let (name, runs) = (route.name.clone(), (route.clone(), self.settings.clone(), telemetry.clone()));
-        let work = move || task::run(runs.0.clone(), runs.1.clone(), runs.2.clone(), told.clone());
-        let task = tokio::spawn(async move { thread::on_its_own(&name, work).await });
+        let task = tokio::spawn(task::run(route.clone(), self.settings.clone(), telemetry.clone(), told));
         self.routes.insert(route.name.clone(), RouteTask { route, telemetry, orders, task });
     }
 

@@ -9,6 +9,7 @@ use tokio::{
 };
 use tracing::error;
 
+use super::thread::on_its_own;
 use crate::{
     delivery::{SinkHandle, SinkLink, SourceHandle, SourceLink, sink_link, source_link},
     mapping::{From, Park, Route, To},
@@ -25,7 +26,7 @@ const CLOSE: Duration = Duration::from_secs(3);
 /// How soon a broken route is started again, doubling up to the second figure.
 const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
-/// Runs a route until it is told to end.
+/// Runs a route until it is told to end, each time on a thread of its own.
 pub(super) async fn run(
     route: Arc<Route>,
     settings: Arc<Settings>,
@@ -34,8 +35,15 @@ pub(super) async fn run(
 ) -> Ended {
     let mut pause = RESTART.0;
     loop {
-        let source = |link| spawn_source(route.clone(), &settings, link);
-        let ended = run_once(&route, &settings, &telemetry, orders.clone(), source).await;
+        let again = (route.clone(), settings.clone(), telemetry.clone(), orders.clone());
+        let work = move || {
+            let (route, settings, telemetry, orders) = again.clone();
+            async move {
+                let source = |link| spawn_source(route.clone(), &settings, link);
+                run_once(&route, &settings, &telemetry, orders, source).await
+            }
+        };
+        let ended = on_its_own(&route.name, work).await;
         let end = match ended {
             Ended::Broken(end) => end,
             Ended::Settled if *orders.borrow() == Order::Run => "source",
