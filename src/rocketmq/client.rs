@@ -202,11 +202,16 @@ impl Client {
 
     /// The same to an address.
     pub async fn call_address(&self, address: &str, request: Request, limit: Duration) -> Result<Response, CallError> {
+        // Says the whole limit, so that the same failure reads the same each time.
+        let late = || ConnectionError::Timeout { address: address.into(), after: limit };
         let deadline = Instant::now() + limit;
-        let connection = timeout_at(deadline, self.inner.pool.connection(address))
-            .await
-            .unwrap_or_else(|_| Err(ConnectionError::Timeout { address: address.into(), after: limit }))?;
-        Ok(connection.call(self.signed(request), deadline - Instant::now()).await?.into())
+        let connection =
+            timeout_at(deadline, self.inner.pool.connection(address)).await.unwrap_or_else(|_| Err(late()))?;
+        match connection.call(self.signed(request), deadline - Instant::now()).await {
+            Ok(frame) => Ok(frame.into()),
+            Err(ConnectionError::Timeout { .. }) => Err(late().into()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Sends a request that has no answer to a broker's master.
