@@ -6,6 +6,7 @@
 mod check;
 mod explain;
 mod parked;
+mod retire;
 mod run;
 mod test;
 
@@ -58,6 +59,8 @@ enum Command {
     Test(test::Arguments),
     /// Join the brokers, until SIGTERM or Ctrl-C
     Run(run::Arguments),
+    /// End what a route leaves behind on its brokers
+    Retire(retire::Arguments),
     /// See what was put aside and why, and send it again
     Parked(parked::Arguments),
 }
@@ -77,6 +80,7 @@ pub fn main() -> ExitCode {
         Command::Explain(command) => command.run(&arguments.settings),
         Command::Test(command) => command.run(&arguments.settings),
         Command::Run(command) => command.run(&arguments.settings),
+        Command::Retire(command) => command.run(&arguments.settings),
         Command::Parked(command) => command.run(&arguments.settings),
     };
     match result {
@@ -142,6 +146,11 @@ fn print(text: &str) -> anyhow::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     Ok(stdout.flush()?)
+}
+
+/// For the commands that dial.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start")
 }
 
 /// `1 test`, `2 tests`.

@@ -12,6 +12,7 @@ pub mod client;
 pub mod allocation;
 
 pub mod offsets;
+pub mod probe;
 pub mod sink;
 
 pub mod source;

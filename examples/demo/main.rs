@@ -54,11 +54,11 @@ async fn demo(seconds: Option<u64>) {
     step(&format!("Mosquitto listens on 127.0.0.1:{}; starting RocketMQ {}", mosquitto.port, rocketmq::version()));
     let rocketmq = Arc::new(RocketMq::start(&RocketMqOptions::default()).await);
     step(&format!(
-        "RocketMQ's name server listens on {}, its broker on {}; creating the topics plant and cmd",
+        "RocketMQ's name server listens on {}, its broker on {}; creating the topics plant, alarms and cmd",
         rocketmq.servers()[0],
         rocketmq.brokers[0].address()
     ));
-    for topic in ["plant", "cmd"] {
+    for topic in ["plant", "alarms", "cmd"] {
         rocketmq.create_topic(topic, 4).await;
     }
     let mut bridge = Bridge::samples(&mosquitto, &rocketmq);

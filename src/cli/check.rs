@@ -1,21 +1,32 @@
 //! `check`.
 
+mod connect;
+
 use std::path::Path;
 
-use super::{Columns, End, Show, count, load, print};
+use super::{Columns, End, Show, count, load, print, runtime};
 use crate::{
     configuration::Configuration,
     mapping::{From, Route, To, translation::Produces},
 };
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {}
+pub(super) struct Arguments {
+    /// Also dial the brokers: logins, limits, subscriptions and topics
+    #[arg(long)]
+    connect: bool,
+}
 
 impl Arguments {
     pub(super) fn run(&self, settings: &Path) -> anyhow::Result<End> {
         let Some(configuration) = load(settings, Show::All)? else { return Ok(End::Rejected) };
         print(&summary(&configuration))?;
-        Ok(End::Fine)
+        if !self.connect {
+            return Ok(End::Fine);
+        }
+        let findings = runtime()?.block_on(connect::connect(&configuration));
+        print(&format!("\n{}", findings.text))?;
+        Ok(if findings.fine { End::Fine } else { End::Rejected })
     }
 }
 

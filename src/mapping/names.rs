@@ -59,6 +59,11 @@ impl Names {
         Self { start: shape.prefix().to_owned(), open: shape.exact().is_none() }
     }
 
+    /// The name, where there is only one.
+    pub fn only(&self) -> Option<&str> {
+        (!self.open).then_some(&self.start)
+    }
+
     /// Whether a name is one of them.
     pub fn hold(&self, name: &str) -> bool {
         if self.open { name.starts_with(&self.start) } else { name == self.start }
