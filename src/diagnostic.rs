@@ -272,9 +272,16 @@ pub fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>)
 
 /// The known word that is nearest to what was written, if it can be a slip of the pen.
 pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let written = written.to_lowercase();
+    let likeness = |word: &str| {
+        let word = word.to_lowercase();
+        // In a short word, one slip changes too much of it for a measure of likeness.
+        let one_slip = word.len() > 2 && strsim::osa_distance(&written, &word) == 1;
+        strsim::jaro_winkler(&written, &word).max(if one_slip { 0.9 } else { 0.0 })
+    };
     known
         .into_iter()
-        .map(|word| (strsim::jaro_winkler(&written.to_lowercase(), &word.to_lowercase()), word))
+        .map(|word| (likeness(word), word))
         .filter(|(likeness, _)| *likeness > 0.8)
         .max_by(|a, b| a.0.total_cmp(&b.0))
         .map(|(_, word)| word)
@@ -323,6 +330,7 @@ mod tests {
     fn only_slips_of_the_pen_get_a_suggestion() {
         assert_eq!(nearest("form", ["from", "to"]), Some("from"));
         assert_eq!(nearest("pasword", ["user", "password"]), Some("password"));
+        assert_eq!(nearest("ulr", ["url", "version"]), Some("url"));
         assert_eq!(nearest("zebra", ["from", "to"]), None);
     }
 }

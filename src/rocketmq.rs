@@ -12,7 +12,6 @@ pub mod client;
 pub mod allocation;
 
 pub mod offsets;
-pub mod probe;
 pub mod sink;
 
 pub mod source;

@@ -8,6 +8,7 @@
 mod commit;
 mod group;
 mod holds;
+pub mod probe;
 mod pull;
 mod start;
 

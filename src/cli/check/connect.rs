@@ -1,9 +1,6 @@
 //! `check --connect`: what the brokers themselves say.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     cli::Columns,
@@ -11,7 +8,13 @@ use crate::{
     mapping::{From, Park, Route, To, translation::Produces},
     message::Qos,
     mqtt::probe::{self, Report},
-    rocketmq,
+    rocketmq::{
+        sink::{
+            self,
+            probe::{BrokerProbe, Probe},
+        },
+        source,
+    },
     settings::{MqttBroker, RocketMqCluster},
 };
 
@@ -31,7 +34,7 @@ pub(super) async fn connect(configuration: &Configuration) -> Findings {
         }
     }
     for cluster in configuration.settings.rocketmq.values() {
-        let topics = topics(cluster, routes);
+        let topics = Topics::of(cluster, routes);
         if !topics.is_empty() {
             rocketmq(cluster, &topics, &mut findings).await;
         }
@@ -131,62 +134,75 @@ fn limits(broker: &MqttBroker, needs: &MqttNeeds, report: &Report, lines: &mut C
     }
 }
 
-/// What routes do with a topic.
+/// The topics that routes read and write on a cluster, each with the names of its routes.
 #[derive(Default)]
-struct Uses {
-    read: Vec<String>,
-    written: Vec<String>,
+struct Topics {
+    read: BTreeMap<String, Vec<String>>,
+    written: BTreeMap<String, Vec<String>>,
 }
 
-fn topics(cluster: &Arc<RocketMqCluster>, routes: &[Route]) -> BTreeMap<String, Uses> {
-    let mut topics: BTreeMap<String, Uses> = BTreeMap::new();
-    for route in routes {
-        if let From::RocketMq(from) = &route.from
-            && from.cluster.name == cluster.name
-        {
-            topics.entry(from.topic.clone()).or_default().read.push(route.name.clone());
-        }
-        if let (To::RocketMq { cluster: to }, Produces::RocketMq(names)) = (&route.to, route.translation.produces())
-            && to.name == cluster.name
-        {
-            for name in names.iter().filter_map(|names| names.only()) {
-                topics.entry(name.to_owned()).or_default().written.push(route.name.clone());
+impl Topics {
+    fn of(cluster: &Arc<RocketMqCluster>, routes: &[Route]) -> Self {
+        let mut topics = Self::default();
+        let mut note = |read: bool, topic: &str, route: &Route| {
+            let side = if read { &mut topics.read } else { &mut topics.written };
+            side.entry(topic.to_owned()).or_default().push(format!("`{}`", route.name));
+        };
+        for route in routes {
+            if let From::RocketMq(from) = &route.from
+                && from.cluster.name == cluster.name
+            {
+                note(true, &from.topic, route);
+            }
+            if let (To::RocketMq { cluster: to }, Produces::RocketMq(names)) = (&route.to, route.translation.produces())
+                && to.name == cluster.name
+            {
+                names.iter().filter_map(|names| names.only()).for_each(|topic| note(false, topic, route));
+            }
+            if let Park::RocketMq { cluster: to, topic } = &route.park
+                && to.name == cluster.name
+            {
+                note(false, topic, route);
             }
         }
-        if let Park::RocketMq { cluster: to, topic } = &route.park
-            && to.name == cluster.name
-        {
-            topics.entry(topic.clone()).or_default().written.push(route.name.clone());
+        topics
+    }
+
+    fn is_empty(&self) -> bool {
+        self.read.is_empty() && self.written.is_empty()
+    }
+}
+
+async fn rocketmq(cluster: &Arc<RocketMqCluster>, topics: &Topics, findings: &mut Findings) {
+    let mut lines = Columns::default();
+    for (topic, routes) in &topics.read {
+        let wait = format!("{} will wait", routes.join(", "));
+        match source::probe::probe(cluster.clone(), topic).await {
+            Err(error) => findings.problem(&mut lines, topic, &error.to_string()),
+            Ok(None) => findings.problem(&mut lines, topic, &format!("there is no such topic; {wait} until there is")),
+            Ok(Some(0)) => findings.problem(&mut lines, topic, &format!("no queue may be read; {wait}")),
+            Ok(Some(queues)) => lines.row([topic, &format!("{queues} queues to read")]),
         }
     }
-    topics
-}
-
-async fn rocketmq(cluster: &Arc<RocketMqCluster>, topics: &BTreeMap<String, Uses>, findings: &mut Findings) {
-    let names: BTreeSet<String> = topics.keys().cloned().collect();
-    let mut lines = Columns::default();
-    for (topic, answer) in rocketmq::probe::probe(cluster, &names).await {
-        let Some(uses) = topics.get(&topic) else { continue };
-        let waiting = || {
-            let routes: Vec<_> = uses.read.iter().chain(&uses.written).map(|name| format!("`{name}`")).collect();
-            routes.join(", ")
-        };
-        match answer {
-            Err(error) => findings.problem(&mut lines, &topic, &error.to_string()),
-            Ok(None) => {
-                let words = format!("there is no such topic: {} will wait until there is", waiting());
-                findings.problem(&mut lines, &topic, &words);
+    for (topic, routes) in &topics.written {
+        let wait = format!("{} will wait", routes.join(", "));
+        match sink::probe::probe(cluster.clone(), Some(topic)).await {
+            Probe::Unreachable(reason) => findings.problem(&mut lines, topic, &reason),
+            Probe::TopicMissing => {
+                findings.problem(&mut lines, topic, &format!("there is no such topic; {wait} until there is"));
             }
-            Ok(Some(report)) if !uses.read.is_empty() && report.readable == 0 => {
-                findings.problem(&mut lines, &topic, &format!("no queue may be read: {} will wait", waiting()));
+            Probe::Topic { queues: 0, .. } => {
+                findings.problem(&mut lines, topic, &format!("no queue takes messages; {wait}"))
             }
-            Ok(Some(report)) if !uses.written.is_empty() && report.writable == 0 => {
-                findings.problem(&mut lines, &topic, &format!("no queue takes messages: {} will wait", waiting()));
+            Probe::Topic { queues, brokers } => {
+                lines.row([topic, &format!("{queues} queues to write")]);
+                for (broker, answer) in brokers {
+                    if let BrokerProbe::Unauthorised(words) | BrokerProbe::Unusable(words) = answer {
+                        findings.problem(&mut lines, topic, &format!("{broker}: {words}; {wait}"));
+                    }
+                }
             }
-            Ok(Some(report)) => {
-                let queues = format!("{} queues to read, {} to write", report.readable, report.writable);
-                lines.row([&topic, &format!("{queues}, on {}", report.brokers.join(", "))]);
-            }
+            Probe::Reachable => lines.row([topic, "the name servers answer"]),
         }
     }
     findings.add(&format!("RocketMQ {} ({})", cluster.name, cluster.name_servers.join(", ")), &lines);

@@ -1,0 +1,158 @@
+//! The command line: what it prints, and its exit codes.
+
+use std::{fs, process::Command};
+
+use crate::servers::{
+    bridge::{self, Bridge},
+    mosquitto::{Mosquitto, Options as MosquittoOptions},
+    rocketmq::{Options as RocketMqOptions, RocketMq},
+};
+
+const SETTINGS: &str = r#"
+[mqtt.edge]
+url = "mqtt://127.0.0.1:1"
+[rocketmq.main]
+name_servers = "127.0.0.1:1"
+"#;
+
+const MAPPING: &str = r#"
+[[route]]
+name = "telemetry"
+from.mqtt = "plant/{line}/{machine}/up/{metric*}"
+to.rocketmq = "plant"
+to.tag = "{line}"
+to.key = "{property.serial}"
+
+[[route.test]]
+publish = { topic = "plant/a/m7/up/temp", payload = "21.5", properties = { serial = "s1" } }
+expect = { topic = "plant", tag = "a", key = "s1", properties = { mqttSecondTopic = "/a/m7/up/temp" } }
+
+[[route]]
+name = "commands"
+from.rocketmq = "cmd"
+from.tags = "MQ2MQTT || urgent"
+on_refuse = "drop"
+"#;
+
+/// Runs a command in a folder with these files; what it prints and its exit code.
+fn run(settings: &str, mapping: &str, arguments: &[&str]) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("rocketbridge.toml"), settings).unwrap();
+    fs::create_dir(folder.path().join("mappings")).unwrap();
+    fs::write(folder.path().join("mappings/plant.toml"), mapping).unwrap();
+    let output = Command::new(bridge::binary()).args(arguments).current_dir(folder.path()).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    format!(
+        "$ rocketbridge {}\n{}{}exit code {}",
+        arguments.join(" "),
+        text(&output.stdout),
+        text(&output.stderr),
+        output.status.code().unwrap()
+    )
+}
+
+#[test]
+fn check_lists_routes_when_all_is_fine() {
+    insta::assert_snapshot!(run(SETTINGS, MAPPING, &["check"]));
+}
+
+#[test]
+fn check_shows_the_faults_of_settings_and_mappings_together() {
+    let settings = SETTINGS.replace("url", "ulr");
+    let mapping = MAPPING.replace("{line}\"", "{lime}\"").replace("on_refuse", "on_refused");
+    insta::assert_snapshot!(run(&settings, &mapping, &["check"]));
+}
+
+#[test]
+fn check_says_when_there_is_no_folder_of_mappings() {
+    insta::assert_snapshot!(run(&format!("mappings = \"nowhere\"\n{SETTINGS}"), "", &["check"]));
+}
+
+#[test]
+fn explain_shows_every_route_that_takes_a_topic_and_what_comes_out() {
+    let twice =
+        format!("{MAPPING}\n[[route]]\nname = \"copy\"\nfrom.mqtt = \"plant/#\"\nto.mqtt = \"copy/{{topic}}\"\n");
+    let arguments = ["explain", "plant/a/m7/up/temp", "--property", "serial=s1", "--qos", "2", "--retain"];
+    insta::assert_snapshot!(run(SETTINGS, &twice, &arguments));
+}
+
+#[test]
+fn explain_says_why_a_message_would_be_refused() {
+    let refused = [
+        run(SETTINGS, MAPPING, &["explain", "plant/a/m7/up/temp"]),
+        run(
+            SETTINGS,
+            MAPPING,
+            &["explain", "--rocketmq", "cmd", "--tag", "urgent", "--property", "mqttSecondTopic=/a/+"],
+        ),
+    ];
+    insta::assert_snapshot!(refused.join("\n\n"));
+}
+
+#[test]
+fn explain_takes_rocketmq_messages_by_tag() {
+    let arguments = ["explain", "--rocketmq", "cmd", "--property", "mqttSecondTopic=a/m7", "--tag"];
+    let answers = ["urgent", "other"].map(|tag| run(SETTINGS, MAPPING, &[&arguments[..], &[tag]].concat()));
+    insta::assert_snapshot!(answers.join("\n\n"));
+}
+
+#[test]
+fn explain_says_when_no_route_takes_a_topic() {
+    insta::assert_snapshot!(run(SETTINGS, MAPPING, &["explain", "hall/a"]));
+}
+
+#[test]
+fn tests_in_files_pass_or_show_each_difference() {
+    let failing = MAPPING.replace("tag = \"a\", key = \"s1\"", "tag = \"b\", key = \"s2\", qos = 2");
+    let none = MAPPING.replace("[[route.test]]", "[unused]").split("[unused]").next().unwrap().to_owned();
+    let runs = [MAPPING, &failing, &none].map(|mapping| run(SETTINGS, mapping, &["test"]));
+    insta::assert_snapshot!(runs.join("\n\n"));
+}
+
+#[test]
+fn what_cannot_run_ends_with_two() {
+    let runs = [
+        run(SETTINGS, MAPPING, &["check", "--settings", "nowhere.toml"]),
+        run(SETTINGS, MAPPING, &["test", "telemtry"]),
+        run(SETTINGS, MAPPING, &["retire", "telemtry"]),
+        run(SETTINGS, MAPPING, &["explain", "plant/+"]),
+        run(SETTINGS, MAPPING, &["chek"]),
+    ];
+    insta::assert_snapshot!(runs.join("\n\n"));
+}
+
+#[test]
+fn the_sample_files_are_fine_and_their_tests_pass() {
+    for arguments in [&["check"][..], &["test"]] {
+        let root = env!("CARGO_MANIFEST_DIR");
+        let output = Command::new(bridge::binary()).args(arguments).current_dir(root).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs servers: scripts/test runs it"]
+async fn check_connect_and_retire_talk_to_the_brokers() {
+    let mosquitto = Mosquitto::start(&MosquittoOptions::default()).await;
+    let rocketmq = RocketMq::start(&RocketMqOptions::default()).await;
+    rocketmq.create_topic("cmd", 2).await;
+    let bridge = Bridge::new(&bridge::settings(&mosquitto, &rocketmq), MAPPING);
+
+    let missing = bridge.command(&["check", "--connect"]);
+    let text = String::from_utf8_lossy(&missing.stdout).into_owned();
+    assert_eq!(missing.status.code(), Some(1), "{text}");
+    assert!(text.contains("plant  PROBLEM: there is no such topic; `telemetry` will wait until there is"), "{text}");
+    assert!(text.contains("cmd    2 queues to read"), "{text}");
+
+    rocketmq.create_topic("plant", 4).await;
+    let fine = bridge.command(&["check", "--connect"]);
+    let text = String::from_utf8_lossy(&fine.stdout).into_owned();
+    assert!(text.contains("4 queues to write"), "{text}");
+    assert_eq!(fine.status.code(), Some(0), "{text}");
+
+    for route in ["telemetry", "commands"] {
+        let retired = bridge.command(&["retire", route]);
+        assert!(retired.status.success(), "{}", String::from_utf8_lossy(&retired.stderr));
+    }
+}
