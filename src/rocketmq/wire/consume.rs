@@ -3,6 +3,7 @@
 //! Names and forms are those of the Java client, whose bodies are this module's tests.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
@@ -58,7 +59,7 @@ struct ConsumerData<'m> {
     consume_type: &'static str,
     group_name: &'m str,
     message_model: &'static str,
-    subscription_data_set: [SubscriptionData<'m>; 1],
+    subscription_data_set: [SubscriptionData<'m>; 2],
     unit_mode: bool,
 }
 
@@ -71,7 +72,7 @@ struct SubscriptionData<'m> {
     sub_string: String,
     sub_version: u64,
     tags_set: &'m [String],
-    topic: &'m str,
+    topic: Cow<'m, str>,
 }
 
 #[derive(Serialize)]
@@ -92,11 +93,6 @@ struct QueueBody<'m> {
 }
 
 impl Member {
-    /// The tags as RocketMQ writes them: `a || b`, or `*`.
-    pub fn expression(&self) -> String {
-        if self.tags.is_empty() { ALL.to_owned() } else { self.tags.join(" || ") }
-    }
-
     /// `HEART_BEAT`: this member is alive and reads this.
     pub fn heartbeat(&self) -> Request {
         let body = Heartbeat {
@@ -106,15 +102,11 @@ impl Member {
                 consume_type: "CONSUME_PASSIVELY",
                 group_name: &self.group,
                 message_model: "CLUSTERING",
-                subscription_data_set: [SubscriptionData {
-                    class_filter_mode: false,
-                    code_set: self.tags.iter().map(|tag| java_hash(tag)).collect(),
-                    expression_type: "TAG",
-                    sub_string: self.expression(),
-                    sub_version: self.version,
-                    tags_set: &self.tags,
-                    topic: &self.topic,
-                }],
+                // Java's members read the group's retry topic too, and a broker forgets what one member leaves out.
+                subscription_data_set: [
+                    self.subscription(Cow::Borrowed(&self.topic), &self.tags),
+                    self.subscription(Cow::Owned(format!("%RETRY%{}", self.group)), &[]),
+                ],
                 unit_mode: false,
             }],
             heartbeat_fingerprint: 0,
@@ -122,6 +114,18 @@ impl Member {
             without_sub: false,
         };
         Request::new(request::HEART_BEAT).body(json(&body))
+    }
+
+    fn subscription<'m>(&self, topic: Cow<'m, str>, tags: &'m [String]) -> SubscriptionData<'m> {
+        SubscriptionData {
+            class_filter_mode: false,
+            code_set: tags.iter().map(|tag| java_hash(tag)).collect(),
+            expression_type: "TAG",
+            sub_string: expression(tags),
+            sub_version: self.version,
+            tags_set: tags,
+            topic,
+        }
     }
 
     /// `UNREGISTER_CLIENT`: this member is gone.
@@ -166,7 +170,7 @@ impl Member {
             .field("sysFlag", SUSPEND | SUBSCRIPTION)
             .field("commitOffset", 0)
             .field("suspendTimeoutMillis", suspend.as_millis())
-            .text("subscription", self.expression())
+            .text("subscription", expression(&self.tags))
             .field("subVersion", self.version)
             .text("expressionType", "TAG")
     }
@@ -206,6 +210,11 @@ impl Member {
     fn of_topic(&self, code: i32, queue: &Queue) -> Request {
         Request::new(code).text("topic", self.topic.clone()).field("queueId", queue.id)
     }
+}
+
+/// Tags as RocketMQ writes them: `a || b`, or `*`.
+fn expression(tags: &[String]) -> String {
+    if tags.is_empty() { ALL.to_owned() } else { tags.join(" || ") }
 }
 
 /// `DELETE_SUBSCRIPTIONGROUP`: ends a group on one broker, its offsets too.

@@ -35,7 +35,9 @@ fn a_heartbeat_is_that_of_the_java_client() {
     let java = r#"{"clientID":"10.0.0.1@7","consumerDataSet":[{"consumeFromWhere":"CONSUME_FROM_LAST_OFFSET",
         "consumeType":"CONSUME_PASSIVELY","groupName":"GID_a","messageModel":"CLUSTERING","subscriptionDataSet":
         [{"classFilterMode":false,"codeSet":[1017822,1985818418],"expressionType":"TAG","subString":
-        "MQ2MQTT || 紧急","subVersion":1700000000000,"tagsSet":["MQ2MQTT","紧急"],"topic":"plant"}],
+        "MQ2MQTT || 紧急","subVersion":1700000000000,"tagsSet":["MQ2MQTT","紧急"],"topic":"plant"},
+            {"classFilterMode":false,"codeSet":[],"expressionType":"TAG","subString":"*","subVersion":1700000000000,
+            "tagsSet":[],"topic":"%RETRY%GID_a"}],
         "unitMode":false}],"heartbeatFingerprint":0,"producerDataSet":[],"withoutSub":false}"#;
     assert_eq!(body(&member().heartbeat()), serde_json::from_str::<Value>(java).expect("JSON"));
 }
