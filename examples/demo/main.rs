@@ -16,7 +16,7 @@ use clap::Parser;
 use rumqttc_v5::mqttbytes::QoS;
 use servers::{
     bridge::Bridge,
-    judge::Send,
+    judge::{Consumer, Send},
     mosquitto::{Mosquitto, Options as MosquittoOptions},
     mqtt::{Client, Login},
     rocketmq::{self, Options as RocketMqOptions, RocketMq},
@@ -54,13 +54,15 @@ async fn demo(seconds: Option<u64>) {
     step(&format!("Mosquitto listens on 127.0.0.1:{}; starting RocketMQ {}", mosquitto.port, rocketmq::version()));
     let rocketmq = Arc::new(RocketMq::start(&RocketMqOptions::default()).await);
     step(&format!(
-        "RocketMQ's name server listens on {}, its broker on {}; creating the topics plant, alarms and cmd",
+        "RocketMQ's name server listens on {}, its broker on {}; creating topics",
         rocketmq.servers()[0],
         rocketmq.brokers[0].address()
     ));
     for topic in ["plant", "alarms", "cmd"] {
         rocketmq.create_topic(topic, 4).await;
     }
+    let readings = rocketmq.consume("plant", "GID_backend").await;
+    let alarms = rocketmq.consume("alarms", "GID_backend_alarms").await;
     let mut bridge = Bridge::samples(&mosquitto, &rocketmq);
     step("starting `rocketbridge run` with rocketbridge.toml and mappings/");
     bridge.run();
@@ -69,7 +71,7 @@ async fn demo(seconds: Option<u64>) {
 
     let flow = Arc::new(Flow::start());
     let mut playing = tokio::task::JoinSet::new();
-    playing.spawn(back_end(rocketmq.clone(), flow.clone()));
+    playing.spawn(back_end(rocketmq.clone(), [readings, alarms], flow.clone()));
     for (number, (line, machine)) in DEVICES.into_iter().enumerate() {
         playing.spawn(device(mosquitto.port, number, line, machine, flow.clone()));
     }
@@ -104,7 +106,11 @@ async fn device(port: u16, number: usize, line: &str, machine: &str, flow: Arc<F
         temperature += if fan { -1.5 } else { 0.9 };
         let (topic, payload) = (format!("plant/{line}/{machine}/up/temp"), format!("{temperature:.1}"));
         if flow.published(machine, &topic, &payload) {
-            client.publish(&topic, QoS::AtLeastOnce, payload).await;
+            client.publish(&topic, QoS::AtLeastOnce, payload.clone()).await;
+        }
+        let alarm = format!("plant/{line}/{machine}/alarm/warm");
+        if temperature > WARM && !fan && flow.published(machine, &alarm, &payload) {
+            client.publish(&alarm, QoS::ExactlyOnce, payload).await;
         }
         let next = tokio::time::Instant::now() + INTERVAL;
         while let Some(command) = client.next_within(next.saturating_duration_since(tokio::time::Instant::now())).await
@@ -117,12 +123,11 @@ async fn device(port: u16, number: usize, line: &str, machine: &str, flow: Arc<F
 }
 
 /// A program on the RocketMQ side: it watches the temperatures and sends commands to warm and cold machines.
-async fn back_end(rocketmq: Arc<RocketMq>, flow: Arc<Flow>) {
-    let mut readings = rocketmq.consume("plant", "GID_backend").await;
-    while let Some(reading) = readings.next().await {
+async fn back_end(rocketmq: Arc<RocketMq>, [mut readings, mut alarms]: [Consumer; 2], flow: Arc<Flow>) {
+    while let Some(reading) = tokio::select! { reading = readings.next() => reading, alarm = alarms.next() => alarm } {
         let subtopic = reading.properties.get("mqttSecondTopic").cloned().unwrap_or_default();
         let value = String::from_utf8_lossy(&reading.body).into_owned();
-        flow.stored(&subtopic, reading.keys.as_deref(), reading.tag.as_deref(), &value);
+        flow.stored(&reading.topic, &subtopic, reading.keys.as_deref(), reading.tag.as_deref(), &value);
         let Some(machine) = subtopic.strip_suffix("/up/temp") else { continue };
         let command = match value.parse::<f64>() {
             Ok(warm) if warm > WARM => "fan on",

@@ -39,7 +39,7 @@ pub(crate) struct Flow {
 impl Flow {
     /// Prints the heading.
     pub(crate) fn start() -> Self {
-        let heading = format!("{:>7}  {:<22} {:<26} {:<10} {}", "", "who", "topic", "payload", "took");
+        let heading = format!("{:>7}  {:<22} {:<27} {:<10} {}", "", "who", "topic", "payload", "took");
         println!("\n{}", styled("2", &heading));
         Self {
             began: Instant::now(),
@@ -68,10 +68,10 @@ impl Flow {
     }
 
     /// The back end has read what a device published.
-    pub(crate) fn stored(&self, subtopic: &str, key: Option<&str>, tag: Option<&str>, payload: &str) {
+    pub(crate) fn stored(&self, topic: &str, subtopic: &str, key: Option<&str>, tag: Option<&str>, payload: &str) {
         let took = self.arrives(&self.stored, subtopic, payload);
         let marks = format!("back end reads {} {}", tag.unwrap_or("-"), key.unwrap_or("-"));
-        self.line("32", &marks, &format!("plant  {subtopic}"), payload, took);
+        self.line("32", &marks, &format!("{topic}  {subtopic}"), payload, took);
     }
 
     /// The back end sends a command; false if it shall not any more.
@@ -95,7 +95,7 @@ impl Flow {
         let mut delays = lock(&self.delays).clone();
         delays.sort_unstable();
         println!(
-            "\n{} of {} readings arrived in RocketMQ, {} of {} commands at the devices; the median took {}",
+            "\n{} of {} readings and alarms arrived in RocketMQ, {} of {} commands at the devices; the median took {}",
             count(&self.stored),
             count(&self.published),
             count(&self.delivered),
@@ -123,7 +123,7 @@ impl Flow {
     fn line(&self, colour: &str, who: &str, topic: &str, payload: &str, took: Option<Duration>) {
         let at = self.began.elapsed().as_secs_f64();
         let took = took.map_or_else(String::new, milliseconds);
-        println!("{at:>6.1}s  {} {topic:<26} {payload:<10} {took}", styled(colour, &format!("{who:<22}")));
+        println!("{at:>6.1}s  {} {topic:<27} {payload:<10} {took}", styled(colour, &format!("{who:<22}")));
     }
 }
 

@@ -10,7 +10,7 @@ use rumqttc_v5::{Packet, PubAckReason, mqttbytes::QoS};
 use super::{form, seconds};
 use crate::servers::{
     bridge::{Bridge, settings_at},
-    count::{PROBE, Tally},
+    count::{PROBE, Report, Tally},
     eventually,
     judge::{Load, Producing},
     mosquitto::{Mosquitto, Options as MosquittoOptions},
@@ -193,15 +193,11 @@ impl World {
         subscriber_count(across_count, size.side).await;
         let through = topic_count(rocketmq, "through_out", size.side).await;
 
-        let mut up_report = up.all.report(size.main, KEYS);
-        if keys_moved {
-            up_report.out_of_order = up.queues.values().map(|queue| queue.report(0, KEYS).out_of_order).sum();
-        }
         let reports = [
-            ("MQTT to RocketMQ", up_report),
+            ("MQTT to RocketMQ", up.report(size.main, keys_moved)),
             ("RocketMQ to MQTT", down_count.tally().report(size.main, KEYS)),
             ("MQTT to MQTT", across_count.tally().report(size.side, KEYS)),
-            ("RocketMQ to RocketMQ", through.all.report(size.side, KEYS)),
+            ("RocketMQ to RocketMQ", through.report(size.side, keys_moved)),
         ];
         for (route, report) in &reports {
             report.tell(&format!("{run}, {route}"));
@@ -217,6 +213,17 @@ impl World {
 struct TopicCount {
     all: Tally,
     queues: BTreeMap<String, Tally>,
+}
+
+impl TopicCount {
+    /// Where `keys_moved`, the order of a key is that of each queue it went through.
+    fn report(&self, sent: u64, keys_moved: bool) -> Report {
+        let mut report = self.all.report(sent, KEYS);
+        if keys_moved {
+            report.out_of_order = self.queues.values().map(|queue| queue.report(0, KEYS).out_of_order).sum();
+        }
+        report
+    }
 }
 
 /// Reads a topic from its beginning until it holds this many different messages, or nothing new comes.
