@@ -111,10 +111,10 @@ fn limits(broker: &MqttBroker, needs: &MqttNeeds, report: &Report, lines: &mut C
             lines.row(["packets", &format!("up to {bytes} bytes; larger messages are refused")]);
         }
         if report.max_qos < Qos::ExactlyOnce {
-            lines.row(["qos", &format!("at most {}; higher ones are lowered", report.max_qos.level())]);
+            lines.row(["qos", &format!("at most {}; messages with a higher one are refused", report.max_qos.level())]);
         }
         if !report.retain_available {
-            lines.row(["retain", "not kept by this broker; the flag is left out"]);
+            lines.row(["retain", "not kept by this broker; messages with the flag are refused"]);
         }
     }
     if let Some(keep_alive) = report.keep_alive.filter(|asked| *asked != broker.keep_alive) {

@@ -51,6 +51,8 @@ pub(super) fn hide_secrets(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
     let mut name = "";
+    // Within the braces of a secret, only `env` and `file` may be shown.
+    let mut in_secret = false;
     while let Some(c) = rest.chars().next() {
         let taken = match c {
             _ if c.is_alphanumeric() || c == '_' || c == '-' => {
@@ -58,7 +60,9 @@ pub(super) fn hide_secrets(text: &str) -> String {
                 name
             }
             '=' => {
-                let (kept, hidden) = value_after_equals(rest, sounds_secret(name));
+                let secret = sounds_secret(name) || (in_secret && !["env", "file"].contains(&name));
+                in_secret |= secret && rest[1..].trim_start().starts_with('{');
+                let (kept, hidden) = value_after_equals(rest, secret);
                 shown += kept;
                 shown.extend(hidden.chars().flat_map(|c| match c {
                     '\n' | '\r' => vec![c],
@@ -76,7 +80,10 @@ pub(super) fn hide_secrets(text: &str) -> String {
                 rest = &rest[3 + hidden..];
                 continue;
             }
-            _ => &rest[..c.len_utf8()],
+            _ => {
+                in_secret &= c != '}' && c != '\n';
+                &rest[..c.len_utf8()]
+            }
         };
         shown += taken;
         rest = &rest[taken.len()..];
@@ -123,6 +130,7 @@ mod tests {
             ("pasword = 12", "pasword = **"),
             ("a = { password = \"ü\", b = 1 }", "a = { password = \"**\", b = 1 }"),
             ("password = { env = \"EDGE\" }", "password = { env = \"EDGE\" }"),
+            ("password = { plain = \"abc\" } # x = \"y\"", "password = { plain = \"***\" } # x = \"y\""),
             ("ROCKETBRIDGE__MQTT__EDGE__PASSWORD=ab c", "ROCKETBRIDGE__MQTT__EDGE__PASSWORD=****"),
             ("url = \"mqtt://user:pw@host\"", "url = \"mqtt://*******@host\""),
             ("url = \"mqtt://host\" # x@y", "url = \"mqtt://host\" # x@y"),
