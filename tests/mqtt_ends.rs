@@ -24,7 +24,7 @@ use crate::servers::{
 const VERSIONS: [MqttVersion; 2] = [MqttVersion::V4, MqttVersion::V5];
 
 fn all_of_mqtt_5(qos: Qos) -> Message {
-    let mut message = Message::new(Topic::from_mqtt("t/a//b"), Bytes::from_iter(0..=255));
+    let mut message = Message::new(Topic::from_mqtt("t/a//b"), (0..=255).collect::<Bytes>());
     message.qos = qos;
     message.user_properties = vec![("b".into(), "2".into()), ("a".into(), "1".into()), ("b".into(), String::new())];
     message.content_type = Some("application/octet-stream".into());

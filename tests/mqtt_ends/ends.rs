@@ -181,7 +181,9 @@ pub(super) async fn numbered(writer: Writer, mut reader: Reader, qos: Qos, count
     while tally.distinct() < count {
         let batch = timeout(PATIENCE, reader.handle.deliveries.recv()).await;
         let batch = batch.unwrap_or_else(|_| panic!("{} of {count} came", tally.distinct())).unwrap();
-        batch.iter().for_each(|delivery| tally.arrived(&delivery.message.payload));
+        for delivery in &batch {
+            tally.arrived(&delivery.message.payload);
+        }
         reader.handle.settled.send(batch.iter().map(|delivery| delivery.ticket).collect()).unwrap();
     }
     passing.await.unwrap();

@@ -25,7 +25,7 @@ struct Broker {
 
 impl Broker {
     fn publish(&mut self, qos: Qos) -> Held {
-        let packet_id = (1..).find(|id| self.held.iter().all(|held| held.packet_id != *id)).unwrap();
+        let packet_id = (1..=u16::MAX).find(|id| self.held.iter().all(|held| held.packet_id != *id)).unwrap();
         let held = Held { message: self.next_message, qos, packet_id, received: false };
         self.next_message += 1;
         self.held.push(held.clone());
@@ -35,16 +35,12 @@ impl Broker {
     /// Gives a packet id whose PUBREL follows.
     fn acknowledged(&mut self, kind: AckKind, packet_id: u16) -> Option<u16> {
         let at = self.held.iter().position(|held| held.packet_id == packet_id)?;
-        match kind {
-            AckKind::PubAck => {
-                self.held.remove(at);
-                None
-            }
-            _ => {
-                self.held[at].received = true;
-                Some(packet_id)
-            }
+        if kind == AckKind::PubAck {
+            self.held.remove(at);
+            return None;
         }
+        self.held[at].received = true;
+        Some(packet_id)
     }
 }
 
