@@ -13,8 +13,11 @@ use crate::{delivery::Ticket, message::Qos};
 /// Packet ids go round from 1.
 const IDS: u16 = u16::MAX;
 
-/// A publish met by so many closed connections is taken for their cause.
-const CLOSES: u32 = 3;
+/// The oldest publish in flight met by so many ended connections: one of those in flight may be their cause.
+const SUSPICIOUS: u32 = 3;
+
+/// A publish, alone in flight, met by so many connections that the broker closed: it is their cause.
+const CERTAIN: u32 = 5;
 
 /// A publish and how far it has come. `P` is what is written to the broker.
 #[derive(Debug)]
@@ -37,6 +40,17 @@ enum Stage {
     Received,
     /// Confirmed; waits only for those before it, whose packet ids are counted from.
     Done,
+}
+
+/// How likely it is that a connection ended because of what was sent on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blame {
+    /// For reasons that lie elsewhere.
+    None,
+    /// It broke.
+    Possible,
+    /// The broker closed it.
+    Likely,
 }
 
 /// What a connection that ended means for the oldest publish on it.
@@ -260,20 +274,23 @@ impl<P> Outbox<P> {
         }
     }
 
-    /// The connection ended. `by_broker`: the broker closed it and gave no reason that lies elsewhere.
-    pub(super) fn disconnected(&mut self, by_broker: bool) -> Suspicion {
+    /// The connection ended. Of several publishes in flight the cause is looked for one by one, and only a
+    /// connection that the broker closed counts against one that was alone.
+    pub(super) fn disconnected(&mut self, blame: Blame) -> Suspicion {
         let oldest = self.slots.iter().find(|slot| slot.stage == Stage::Sent).map(|slot| slot.ticket);
-        let (true, Some(oldest)) = (by_broker, oldest) else { return Suspicion::None };
+        let alone = self.one_by_one.is_some();
+        let counts = blame == Blame::Likely || (blame == Blame::Possible && !alone);
+        let (true, Some(oldest)) = (counts, oldest) else { return Suspicion::None };
         let closes = match self.suspect {
             Some((ticket, closes)) if ticket == oldest => closes + 1,
             _ => 1,
         };
         self.suspect = Some((oldest, closes));
-        if closes < CLOSES {
+        if closes < if alone { CERTAIN } else { SUSPICIOUS } {
             return Suspicion::None;
         }
         self.suspect = None;
-        if self.one_by_one.is_some() {
+        if alone {
             return Suspicion::Culprit(oldest);
         }
         self.one_by_one = self.slots.iter().rev().find(|slot| slot.stage == Stage::Sent).map(|slot| slot.ticket);

@@ -18,6 +18,7 @@ use self::keep_alive::KeepAlive;
 use super::{
     backoff::{Backoff, End},
     login::{Connection, Login, LoginError},
+    outbox::Blame,
     packet::{self, Codec, ConnAck, Incoming, Malformed},
     reason::{self, Reason},
     transport::Stream,
@@ -30,10 +31,11 @@ use crate::{
 
 /// Room for one read.
 const READ: usize = 32 * 1024;
-/// A read buffer that a large packet blew up beyond this is given back.
+/// A buffer that a large packet blew up beyond this is given back.
 const KEEP: usize = 8 * READ;
-/// How long a clean stop waits for the broker to close, so that what was written last is not lost to a reset.
-const GOODBYE: Duration = Duration::from_millis(500);
+/// How long a clean stop waits for the broker to take our last acknowledgements and close: a busy one may have tens
+/// of thousands of them unread, and sends again what it does not get to.
+const GOODBYE: Duration = Duration::from_secs(3);
 
 /// What a session is for. Everything it says to the broker goes through the [`Link`] that it is given.
 pub(super) trait Duty: Send {
@@ -97,16 +99,20 @@ pub(super) enum Ending {
 }
 
 impl Ending {
-    /// Whether the broker may have closed the connection because of something that we sent.
-    pub(super) fn may_be_our_doing(&self) -> bool {
+    /// Whether the broker may have closed the connection because of something that we sent. A broken connection
+    /// says less than one that was closed in good order.
+    pub(super) fn blame(&self) -> Blame {
         use reason::{ADMINISTRATIVE, SERVER_BUSY, SERVER_MOVED, SHUTTING_DOWN, TAKEN_OVER, USE_ANOTHER_SERVER};
         match self {
-            Self::Closed | Self::Io(_) => true,
-            Self::Disconnected(reason) => !matches!(
-                reason.code,
-                ADMINISTRATIVE | SERVER_BUSY | SERVER_MOVED | SHUTTING_DOWN | TAKEN_OVER | USE_ANOTHER_SERVER
-            ),
-            Self::Finished | Self::Malformed(_) | Self::Silent(_) => false,
+            Self::Closed => Blame::Likely,
+            Self::Disconnected(reason) => match reason.code {
+                ADMINISTRATIVE | SERVER_BUSY | SERVER_MOVED | SHUTTING_DOWN | TAKEN_OVER | USE_ANOTHER_SERVER => {
+                    Blame::None
+                }
+                _ => Blame::Likely,
+            },
+            Self::Io(_) => Blame::Possible,
+            Self::Finished | Self::Malformed(_) | Self::Silent(_) => Blame::None,
         }
     }
 
@@ -228,6 +234,9 @@ async fn exchange<D: Duty>(
             biased;
             written = write_out(writer, &mut link.out, &mut unflushed), if unflushed || !link.out.is_empty() => {
                 written?;
+                if link.out.capacity() > KEEP {
+                    link.out = BytesMut::new();
+                }
                 duty.flushed(link);
             }
             _ = ticks.tick() => {

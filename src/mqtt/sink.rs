@@ -258,7 +258,7 @@ impl Duty for Sink {
     fn disconnected(&mut self, ending: &Ending) {
         self.steady = false;
         self.resume_at = None;
-        if let Suspicion::Culprit(ticket) = self.outbox.disconnected(ending.may_be_our_doing()) {
+        if let Suspicion::Culprit(ticket) = self.outbox.disconnected(ending.blame()) {
             self.outbox.condemn(ticket);
             let reason = format!("each time that it was sent, alone, the connection ended: {ending}");
             self.settle(ticket, Outcome::Refused(Refusal::new("closed_by_broker", reason)));

@@ -96,7 +96,7 @@ impl World {
                 if !session_present {
                     self.broker.exactly_once.clear();
                 }
-                self.outbox.disconnected(false);
+                self.outbox.disconnected(Blame::None);
                 let broker = &mut self.broker;
                 self.outbox.connected(*session_present, |id| broker.release(id));
             }
@@ -224,10 +224,10 @@ fn a_rejected_publish_goes_again_alone_before_any_other() {
 fn what_is_sent_again_is_marked_when_the_session_is_present() {
     let mut outbox = filled(2);
     send_all(&mut outbox, 10);
-    outbox.disconnected(true);
+    outbox.disconnected(Blame::Likely);
     assert_eq!(outbox.connected(true, |_| {}), 2);
     assert_eq!(send_all(&mut outbox, 10), [(1, 0, true), (2, 1, true)]);
-    outbox.disconnected(true);
+    outbox.disconnected(Blame::Likely);
     assert_eq!(outbox.connected(false, |_| {}), 2);
     assert_eq!(send_all(&mut outbox, 10), [(1, 0, false), (2, 1, false)]);
 }
@@ -250,7 +250,7 @@ fn a_publish_that_closes_the_connection_is_found_and_nothing_else_is_blamed() {
                 confirmed.extend(outbox.confirmed(id));
             }
         }
-        if let Suspicion::Culprit(ticket) = outbox.disconnected(true) {
+        if let Suspicion::Culprit(ticket) = outbox.disconnected(Blame::Likely) {
             outbox.condemn(ticket);
             culprits.push(ticket);
         }
@@ -263,12 +263,13 @@ fn a_publish_that_closes_the_connection_is_found_and_nothing_else_is_blamed() {
 #[test]
 fn connections_that_end_for_other_reasons_blame_nobody() {
     let mut outbox = filled(1);
-    for _ in 0..20 {
+    for blame in [Blame::None, Blame::Possible].repeat(20) {
         outbox.connected(true, |_| {});
         send_all(&mut outbox, 10);
-        assert_eq!(outbox.disconnected(false), Suspicion::None);
+        assert_eq!(outbox.disconnected(blame), Suspicion::None);
     }
-    assert_eq!(send_all(&mut outbox, 10), []);
+    outbox.connected(true, |_| {});
+    assert_eq!(send_all(&mut outbox, 10), [(1, 0, true)]);
 }
 
 #[test]
@@ -281,7 +282,7 @@ fn qos_0_is_settled_once_written_and_in_its_turn() {
     assert_eq!(settled, [0; 0], "nothing was written");
     send_all(&mut outbox, 10);
     // The connection ends before it was flushed: it goes again.
-    outbox.disconnected(true);
+    outbox.disconnected(Blame::Likely);
     outbox.connected(true, |_| {});
     assert_eq!(send_all(&mut outbox, 10).len(), 2);
     outbox.flushed(|ticket| settled.push(ticket));
