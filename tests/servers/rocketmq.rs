@@ -129,9 +129,8 @@ impl RocketMq {
             listening(&broker.name, broker.port).await;
         }
         eventually("the brokers are registered", Duration::from_secs(180), || async {
-            let told = self.ask("admin", json!({ "args": ["clusterList", "-n", self.servers().join(";")] })).await;
-            let printed = told.ok()?["printed"].as_str()?.to_owned();
-            self.brokers.iter().all(|b| printed.contains(&format!(":{} ", b.port))).then_some(())
+            let told = self.ask("brokers", json!({})).await.ok()?["addresses"].to_string();
+            self.brokers.iter().all(|broker| told.contains(&format!(":{}\"", broker.port))).then_some(())
         })
         .await;
     }

@@ -114,6 +114,7 @@ public final class Judge {
 
     private static JSONObject perform(JSONObject r) throws Exception {
         switch (r.getString("op")) {
+            case "brokers": return brokers(r);
             case "topic": return topic(r);
             case "send": return send(r);
             case "produce": return produce(r);
@@ -150,6 +151,16 @@ public final class Judge {
     private static JSONObject count(long n) {
         JSONObject answer = new JSONObject();
         answer.put("count", n);
+        return answer;
+    }
+
+    /** The addresses of all brokers that the name servers know. */
+    private static JSONObject brokers(JSONObject r) throws Exception {
+        JSONArray addresses = new JSONArray();
+        cluster(r).admin.examineBrokerClusterInfo().getBrokerAddrTable().values()
+            .forEach(broker -> addresses.addAll(broker.getBrokerAddrs().values()));
+        JSONObject answer = new JSONObject();
+        answer.put("addresses", addresses);
         return answer;
     }
 
