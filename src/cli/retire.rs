@@ -35,7 +35,7 @@ impl Arguments {
 }
 
 async fn retire(route: &Route) -> anyhow::Result<String> {
-    let mut done = match &route.from {
+    let source = match &route.from {
         From::Mqtt(from) => {
             mqtt::probe::retire(&from.broker, &from.client_id).await?;
             format!("ended the MQTT session `{}` on {}\n", from.client_id, from.broker.name)
@@ -49,7 +49,7 @@ async fn retire(route: &Route) -> anyhow::Result<String> {
     };
     if let To::Mqtt { broker, client_id } = &route.to {
         mqtt::probe::retire(broker, client_id).await?;
-        done += &format!("ended the MQTT session `{client_id}` on {}\n", broker.name);
+        return Ok(format!("{source}ended the MQTT session `{client_id}` on {}\n", broker.name));
     }
-    Ok(done)
+    Ok(source)
 }

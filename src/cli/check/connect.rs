@@ -44,7 +44,7 @@ pub(super) async fn connect(configuration: &Configuration) -> Findings {
 
 impl Findings {
     fn add(&mut self, title: &str, lines: &Columns) {
-        self.text += &format!("{title}\n{}\n", lines.render("  "));
+        self.text.extend([title, "\n", &lines.render("  "), "\n"]);
     }
 
     /// A line of something that will not work.
@@ -192,7 +192,7 @@ async fn rocketmq(cluster: &Arc<RocketMqCluster>, topics: &Topics, findings: &mu
                 findings.problem(&mut lines, topic, &format!("there is no such topic; {wait} until there is"));
             }
             Probe::Topic { queues: 0, .. } => {
-                findings.problem(&mut lines, topic, &format!("no queue takes messages; {wait}"))
+                findings.problem(&mut lines, topic, &format!("no queue takes messages; {wait}"));
             }
             Probe::Topic { queues, brokers } => {
                 lines.row([topic, &format!("{queues} queues to write")]);
