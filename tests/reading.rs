@@ -1,6 +1,8 @@
 //! The RocketMQ source alone, against real servers: where it starts, what it hands on, what it commits, and how
 //! members of a group share queues.
 
+#![expect(clippy::print_stderr, reason = "what was measured is told")]
+
 mod faults;
 mod members;
 mod start;

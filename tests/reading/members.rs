@@ -25,7 +25,7 @@ async fn replicas_come_and_go_without_loss_or_disorder() {
     first.up().await;
     let count = 15_000;
     let producing = rocketmq.produce(&load("shared", count));
-    let wait = || tokio::time::sleep(Duration::from_millis(2_000));
+    let wait = || tokio::time::sleep(Duration::from_secs(2));
     wait().await;
     let second = member("two");
     wait().await;
