@@ -39,6 +39,15 @@ pub fn jars() -> PathBuf {
 /// The administrator of a cluster with access control.
 pub const ADMIN: (&str, &str) = ("rocketmq-admin", "admin-secret-1");
 
+/// Warnings and worse, to the standard output.
+const LOGGING: &str = r#"<configuration>
+  <appender name="out" class="ch.qos.logback.core.ConsoleAppender">
+    <encoder><pattern>%d %p %c - %m%n</pattern></encoder>
+  </appender>
+  <root level="WARN"><appender-ref ref="out"/></root>
+</configuration>
+"#;
+
 /// Where proxied brokers tell clients to find them.
 const PROXIED: &str = "127.0.0.2";
 
@@ -234,6 +243,10 @@ impl Node {
         let folder = cluster.join(&name);
         fs::create_dir_all(folder.join("conf")).expect("create a node's folder");
         fs::write(folder.join("server.conf"), config).expect("write a node's configuration");
+        for logging in ["conf/logback_namesrv.xml", "conf/logback_broker.xml"] {
+            // 4.x does not start without.
+            fs::write(folder.join(logging), LOGGING).expect("write a node's logging configuration");
+        }
         if let Some(made) = tls {
             let (certificate, key) = (made.server.display(), made.server_key.display());
             let lines = format!(
