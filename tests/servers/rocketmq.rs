@@ -312,7 +312,9 @@ fn launch(folder: &Path, name: &str, kind: Kind, tls: bool) -> Process {
     };
     let mut java = command("java");
     java.args([heap, "-Xms64m", "-XX:+UseSerialGC", "-XX:MaxDirectMemorySize=512m"])
+        // What their own start scripts open to them.
         .args(["--add-exports", "java.base/sun.nio.ch=ALL-UNNAMED"])
+        .args(["--add-exports", "java.base/jdk.internal.ref=ALL-UNNAMED"])
         .args(["--add-opens", "java.base/java.nio=ALL-UNNAMED", "--add-opens", "java.base/sun.nio.ch=ALL-UNNAMED"])
         .arg(format!("-Duser.home={}", folder.display()));
     if tls {
