@@ -222,7 +222,7 @@ impl Bench<'_> {
     }
 
     fn window(&mut self) -> Result<()> {
-        let flow = drain::small_window(&self.world, if self.args.quick { 5000 } else { 30_000 })?;
+        let flow = drain::small_window(&self.world, if self.args.quick { 10_000 } else { 50_000 })?;
         self.say(&format!("window of 20, 4 queues: {:.0} msg/s, {:.1} µs/msg", flow.rate, flow.cpu));
         self.results.small_window.push(flow);
         Ok(())
@@ -253,7 +253,8 @@ fn heading(args: &Args, rounds: u32) -> String {
     let model = cpuinfo.lines().find_map(|l| l.strip_prefix("model name")).unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
     format!(
-        "{} bytes a message, QoS 1, {rounds} rounds, medians; {cores} cores ({}), load {} at the start; Apache RocketMQ {}.{}\n",
+        "{} bytes a message, QoS 1, {rounds} rounds, medians; {cores} cores ({}), load {} at the start; \
+         Apache RocketMQ {}.{}\n",
         world::PAYLOAD,
         model.trim_start_matches([' ', '\t', ':']),
         load(),

@@ -31,7 +31,7 @@ pub(crate) fn start(world: &World, way: Way) -> Result<Duration> {
     broker.create_topic(&topic, QUEUES)?;
     broker.create_group(&id)?;
     let mqtt = world.mosquitto.address();
-    let command = || world.rocketbridge(&world.mosquitto, &[route(way, &topic, &id)]);
+    let command = || world.rocketbridge(&world.mosquitto, "5", &[route(way, &topic, &id)]);
     let log = world.dir.join(format!("{id}.log"));
     match way {
         Way::Up => {
@@ -89,7 +89,7 @@ impl Pair {
         mqtt::leave_session(mqtt, &session, &format!("{up}/#"))?;
         let far = Subscriber::start(mqtt, "bench-far", &format!("{down}/#"), |_| {})?;
         let routes = [route(Way::Up, &up, &session), route(Way::Down, &down, &group)];
-        let mut command = world.rocketbridge(&world.mosquitto, &routes)?;
+        let mut command = world.rocketbridge(&world.mosquitto, "5", &routes)?;
         let subject = Subject::start(&mut command, &world.dir.join(format!("{session}.log")))?;
         let mut pair = Self { up, down, session, subject, far, broker };
         pair.probe(world)?;

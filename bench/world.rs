@@ -91,7 +91,7 @@ impl World {
         let command = match kind {
             Kind::Bare => Self::bare(way, &self.mosquitto, topic, id, messages)?,
             Kind::Java => self.java(way, topic, id),
-            Kind::Rocketbridge => self.rocketbridge(&self.mosquitto, &[route(way, topic, id)])?,
+            Kind::Rocketbridge => self.rocketbridge(&self.mosquitto, "5", &[route(way, topic, id)])?,
         };
         Subject::start(&mut { command }, &self.dir.join(format!("{id}.log")))
     }
@@ -114,8 +114,8 @@ impl World {
         command
     }
 
-    /// A rocketbridge with routes of its own.
-    pub(crate) fn rocketbridge(&self, mosquitto: &Mosquitto, routes: &[String]) -> Result<Command> {
+    /// A rocketbridge with routes of its own, which speaks a version of MQTT.
+    pub(crate) fn rocketbridge(&self, mosquitto: &Mosquitto, version: &str, routes: &[String]) -> Result<Command> {
         let dir = self.dir.join(self.name("rocketbridge"));
         fs::create_dir_all(dir.join("mappings"))?;
         let settings = dir.join("rocketbridge.toml");
@@ -123,7 +123,8 @@ impl World {
         fs::write(
             &settings,
             format!(
-                "mappings = \"mappings\"\ndata_dir = \"data\"\n\n[mqtt.edge]\nurl = \"mqtt://{url}\"\n\n\
+                "mappings = \"mappings\"\ndata_dir = \"data\"\n\n\
+                 [mqtt.edge]\nurl = \"mqtt://{url}\"\nversion = \"{version}\"\n\n\
                  [rocketmq.main]\nname_servers = [\"{name_server}\"]\n\n[http]\nadmin = \"127.0.0.1:0\"\n"
             ),
         )?;
