@@ -159,7 +159,8 @@ impl World {
         let mut before = u64::MAX;
         while arrivals() != before {
             before = arrivals();
-            seconds(0.5).await;
+            // Long enough for a Mosquitto on a busy machine to read what has reached its sockets.
+            seconds(2.0).await;
         }
     }
 

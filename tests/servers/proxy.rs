@@ -113,9 +113,11 @@ async fn join(client: TcpStream, target: u16, weather: watch::Receiver<Weather>)
     let (server_in, server_out) = server.into_split();
     let mut cut = weather.clone();
     tokio::select! {
+        // First, so that a cut which ends a stall takes with it what the stall held back.
+        biased;
+        _ = cut.wait_for(|now| now.cuts > born) => {}
         () = pass(client_in, server_out, weather.clone()) => {}
         () = pass(server_in, client_out, weather) => {}
-        _ = cut.wait_for(|now| now.cuts > born) => {}
     }
 }
 
