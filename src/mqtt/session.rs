@@ -64,6 +64,8 @@ pub(super) trait Duty: Send {
     fn flushed(&mut self, link: &mut Link);
     /// A few seconds have passed.
     fn tick(&mut self, link: &mut Link);
+    /// What the broker does not let us do, while it does not: says more than that it also closed the connection.
+    fn trouble(&self) -> Option<&str>;
     /// Nothing in flight on this connection could have made the broker close it.
     fn is_blameless(&self) -> bool;
     /// Nothing is left to do, ever.
@@ -144,11 +146,13 @@ pub(super) async fn run<D: Duty>(login: &Login, duty: &mut D, state: &EndState) 
                 }
                 backoff.ended(since.elapsed(), ending.says_of_others(duty.is_blameless()));
                 duty.disconnected(&ending);
-                if backoff.is_contested() {
-                    state.down(format!("perhaps another client uses the client id {:?}: {ending}", login.client_id));
-                } else {
-                    state.down(ending.to_string());
-                }
+                state.down(match duty.trouble() {
+                    Some(trouble) => format!("{trouble}; {ending}"),
+                    None if backoff.is_contested() => {
+                        format!("perhaps another client uses the client id {:?}: {ending}", login.client_id)
+                    }
+                    None => ending.to_string(),
+                });
             }
             Err(error) => {
                 backoff.failed();

@@ -325,6 +325,10 @@ impl Duty for Sink {
 
     fn tick(&mut self, _link: &mut Link) {}
 
+    fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
     fn is_blameless(&self) -> bool {
         self.outbox.is_empty()
     }

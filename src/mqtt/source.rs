@@ -261,6 +261,10 @@ impl Duty for Source {
         self.subscriber.tick(link);
     }
 
+    fn trouble(&self) -> Option<&str> {
+        self.subscriber.refusal()
+    }
+
     fn is_blameless(&self) -> bool {
         true
     }

@@ -152,8 +152,8 @@ impl Subscriber {
     }
 
     /// The first refusal there is, in words.
-    pub(super) fn refusal(&self) -> Option<String> {
-        self.refusals.iter().flatten().next().cloned()
+    pub(super) fn refusal(&self) -> Option<&str> {
+        self.refusals.iter().flatten().next().map(String::as_str)
     }
 
     /// Whether the broker granted all.
