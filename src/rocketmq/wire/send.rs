@@ -40,9 +40,10 @@ pub fn send_batch(to: Destination, entries: Bytes) -> Request {
 }
 
 /// A request that stores a single entry. Its body may be as large as the broker takes, while a batch also counts
-/// what is around it.
+/// what is around it. An empty body goes as a batch of one: a frame without a body is an error to brokers.
 pub fn send_one(to: Destination, entry: Bytes) -> Request {
     let single = parts(entry.clone())
+        .filter(|(body, _)| !body.is_empty())
         .and_then(|(body, properties)| Some((body, std::str::from_utf8(&properties).ok()?.to_owned())));
     match single {
         Some((body, properties)) => head(SEND_MESSAGE_V2, to).text("m", "false").text("i", properties).body(body),
