@@ -115,8 +115,14 @@ impl<P> Outbox<P> {
         self.sent
     }
 
+    /// How many confirmations have to come before a window that was full is refilled.
+    pub(super) fn to_drain(&self, window: u16) -> usize {
+        let low = usize::from(self.window(window)) * 3 / 4;
+        if self.filled { self.sent.saturating_sub(low) } else { 0 }
+    }
+
     fn is_filled(&self, window: u16) -> bool {
-        self.filled && self.sent > usize::from(self.window(window)) * 3 / 4
+        self.to_drain(window) > 0
     }
 
     fn window(&self, window: u16) -> u16 {

@@ -6,7 +6,7 @@
 
 mod keep_alive;
 
-use std::{future::Future, io, time::Duration};
+use std::{future::Future, io, thread, time::Duration};
 
 use bytes::BytesMut;
 use tokio::{
@@ -29,6 +29,8 @@ use crate::{
     telemetry::EndState,
 };
 
+/// How long packets gather while a duty is patient: a wake for each would cost more than all the rest.
+const GATHER: Duration = Duration::from_micros(200);
 /// Room for one read.
 const READ: usize = 32 * 1024;
 /// A buffer that a large packet blew up beyond this is given back.
@@ -56,6 +58,8 @@ pub(super) trait Duty: Send {
     fn event(&mut self, event: Self::Event, link: Option<&mut Link>);
     /// Whether a packet that begins with this byte may be read now.
     fn accepts(&self, first: u8) -> bool;
+    /// Whether nothing that the broker may say now is urgent, so that more of it may gather.
+    fn is_patient(&self) -> bool;
     /// Takes a packet.
     fn packet(&mut self, packet: Incoming, link: &mut Link) -> Result<(), Ending>;
     /// All packets of one read were taken.
@@ -258,6 +262,10 @@ async fn exchange<D: Duty>(
                     return Err(Ending::Closed);
                 }
                 keep_alive.heard();
+                if duty.is_patient() {
+                    // The thread is the route's own. A timer of the runtime is coarser, and its poll wakes all the same.
+                    thread::sleep(GATHER);
+                }
             }
         }
     }

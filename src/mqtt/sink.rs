@@ -30,6 +30,9 @@ const OUT_LIMIT: usize = 256 * 1024;
 /// Outcomes are told once they are one to so many in flight.
 const TELL: usize = 8;
 
+/// So many confirmations have to come before more can be sent: they need not be read one by one.
+const PATIENT: usize = 64;
+
 /// Between tries of a publish that the broker does not take: at first, and at most.
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(10);
@@ -291,6 +294,10 @@ impl Duty for Sink {
         if let Some(link) = link {
             self.pump(link);
         }
+    }
+
+    fn is_patient(&self) -> bool {
+        self.outbox.to_drain(self.window) >= PATIENT
     }
 
     fn accepts(&self, _first: u8) -> bool {

@@ -218,6 +218,10 @@ impl Duty for Source {
         }
     }
 
+    fn is_patient(&self) -> bool {
+        false
+    }
+
     fn accepts(&self, first: u8) -> bool {
         match self.stage {
             Stage::Reading => !(packet::is_held_publish(first) && self.is_full()),
