@@ -124,15 +124,17 @@ fn run(args: &Args) -> Result<()> {
     say(began, "starting Mosquitto and RocketMQ");
     let mut bench = Bench { args, began, world: World::start(dir.path(), programs)?, results: Results::default() };
     let head = heading(args, bench.rounds());
-    for part in &args.parts {
-        bench.measure(*part).with_context(|| format!("while measuring {part:?}"))?;
-    }
+    // What was measured before a part failed is shown all the same.
+    let outcome = args
+        .parts
+        .iter()
+        .try_for_each(|part| bench.measure(*part).with_context(|| format!("while measuring {part:?}")));
     let text = format!("{head}\n{}", bench.results.tables());
     println!("\n{text}");
     if let Some(file) = &args.write {
         fs::write(file, &text).with_context(|| format!("writing {}", file.display()))?;
     }
-    Ok(())
+    outcome
 }
 
 struct Bench<'a> {

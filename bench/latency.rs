@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Result, ensure};
 
 use crate::{
-    mqtt::{self, Client, Subscriber},
+    mqtt::{self, Client, Packet, Subscriber},
     process::Subject,
     rocketmq::{Broker, Consumer},
     world::{Kind, PAYLOAD, QUEUES, Way, World, device_topic},
@@ -173,25 +173,49 @@ impl Clock {
 }
 
 /// A paced publisher. Its PUBACKs are read by a thread of their own.
-pub(crate) struct Publisher(Client);
+pub(crate) struct Publisher {
+    client: Client,
+    sent: u64,
+    acknowledged: Arc<AtomicU64>,
+}
 
 impl Publisher {
     pub(crate) fn connect(address: SocketAddr) -> Result<Self> {
         let (mut reader, _) = Client::connect(address, "bench-near", true, 1000)?;
         let writer = reader.writer()?;
-        thread::spawn(move || while reader.read(|_, _| {}).is_ok() {});
-        Ok(Self(writer))
+        let acknowledged = Arc::new(AtomicU64::new(0));
+        let count = acknowledged.clone();
+        thread::spawn(move || {
+            let mut heard = |packet: Packet<'_>, _: &mut Vec<u8>| {
+                if matches!(packet, Packet::PubAck { .. }) {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+            };
+            while reader.read(&mut heard).is_ok() {}
+        });
+        Ok(Self { client: writer, sent: 0, acknowledged })
     }
 
     pub(crate) fn publish(&mut self, topic: &str, body: &[u8]) -> Result<()> {
-        self.0.publish(topic, body);
-        self.0.flush()
+        self.sent += 1;
+        self.client.publish(topic, body);
+        self.client.flush()
+    }
+
+    /// Waits until Mosquitto has all of it.
+    pub(crate) fn finish(&self) -> Result<()> {
+        let began = Instant::now();
+        while self.acknowledged.load(Ordering::Relaxed) < self.sent {
+            ensure!(began.elapsed() < LATE, "Mosquitto does not acknowledge the load");
+            thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
     }
 }
 
 impl Drop for Publisher {
     fn drop(&mut self) {
-        self.0.close();
+        self.client.close();
     }
 }
 

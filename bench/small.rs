@@ -240,9 +240,7 @@ impl Pressure {
                 near.publish(&device_topic(&topic, u64::from(i)), &[b'x'; PAYLOAD])?;
                 count.fetch_add(1, Ordering::Relaxed);
             }
-            // What is still in the socket's buffer goes out before the connection ends.
-            thread::sleep(Duration::from_millis(500));
-            Ok(())
+            near.finish()
         });
         Ok(Self { stop, sent, thread })
     }
