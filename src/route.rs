@@ -8,7 +8,7 @@
 mod tests;
 mod window;
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::{
     sync::watch,
@@ -17,6 +17,7 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use crate::{
+    clock::epoch_millis,
     delivery::{Delivery, Outcome, Outgoing, Refusal, Settled, SinkHandle, SourceHandle, Ticket},
     mapping::{self, OnRefuse, translation::Translated},
     parking::{ParkHandle, Record},
@@ -220,7 +221,7 @@ impl Running<'_> {
         }
         match self.route.on_refuse {
             OnRefuse::Park => {
-                let parked_at = milliseconds();
+                let parked_at = epoch_millis();
                 let records = refused.into_iter().filter_map(|(ticket, refusal)| {
                     let in_flight = self.window.get(ticket)?;
                     Some((ticket, Record::new(&self.route.name, &in_flight.message, &refusal, parked_at)))
@@ -259,9 +260,4 @@ impl Running<'_> {
             info!(%route, waiting, "flows again");
         }
     }
-}
-
-fn milliseconds() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

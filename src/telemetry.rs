@@ -194,7 +194,7 @@ impl Telemetry {
                 since: Instant::now(),
                 said: false,
             }),
-            dropped: DroppedCounters { families: self.families.clone(), route: route.to_owned() },
+            families: self.families.clone(),
         })
     }
 
@@ -276,12 +276,6 @@ impl RouteTelemetry {
     }
 }
 
-#[derive(Debug)]
-struct DroppedCounters {
-    families: Arc<Families>,
-    route: String,
-}
-
 /// What one end of a route says of itself. Its tasks write it, the route and the admin listener read it.
 #[derive(Debug)]
 pub struct EndState {
@@ -292,7 +286,7 @@ pub struct EndState {
     pub retried: Counter,
     up: Gauge,
     condition: Mutex<Condition>,
-    dropped: DroppedCounters,
+    families: Arc<Families>,
 }
 
 #[derive(Debug, Clone)]
@@ -344,12 +338,12 @@ impl EndState {
     /// Says how many messages wait at the broker. An end whose broker does not tell never says so.
     pub fn lag(&self, messages: i64) {
         let label = EndLabel { route: self.route.clone(), role: self.role, broker: self.broker.clone() };
-        self.dropped.families.lag.get_or_create(&label).set(messages);
+        self.families.lag.get_or_create(&label).set(messages);
     }
 
     /// Counts messages that this end gave up by rule, under a stable short reason such as `qos0_at_limit`.
     pub fn dropped(&self, reason: &'static str, count: u64) {
-        let label = ReasonLabel { route: self.dropped.route.clone(), reason: reason.to_owned() };
-        self.dropped.families.dropped.get_or_create(&label).inc_by(count);
+        let label = ReasonLabel { route: self.route.clone(), reason: reason.to_owned() };
+        self.families.dropped.get_or_create(&label).inc_by(count);
     }
 }

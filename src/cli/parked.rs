@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet,
     path::Path,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use anyhow::{Context, bail};
@@ -14,6 +14,7 @@ use tracing::{level_filters::LevelFilter, warn};
 
 use super::{End, loop_key, open, print, print_report};
 use crate::{
+    clock::epoch_millis,
     configuration::Configuration,
     mapping::{Park, Route},
     parking::{ParkedFile, Record},
@@ -125,8 +126,7 @@ async fn replay(settings: &Settings, routes: Vec<Route>, name: &str) -> anyhow::
         // The order must outlive the replay, which takes the end of its sender for an order to end.
         std::future::pending::<()>().await;
     });
-    let begin = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    let begin = u64::try_from(begin).unwrap_or(u64::MAX);
+    let begin = epoch_millis();
     let mut all = vec![replay::replay_topic(&route, settings, begin, orders.clone()).await];
     let file = ParkedFile::new(&settings.data_dir, name);
     for _ in 0..2 {

@@ -6,6 +6,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, BufRead, BufReader, Write},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -88,7 +89,8 @@ impl ParkedFile {
         lock.lock()?;
         let path = self.path();
         let is_new = !path.exists();
-        let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
+        // Payloads are nobody else's to read.
+        let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;
         let mut text = if ends_torn(&path)? { String::from("\n") } else { String::new() };
         for record in records {
             text.push_str(&record.to_line());
@@ -228,6 +230,8 @@ fn rewrite(path: &Path, left: &[&Parked]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
     use crate::{
         delivery::{Refusal, source_link},
@@ -244,6 +248,8 @@ mod tests {
         let data = tempfile::tempdir().expect("a folder");
         let parked = ParkedFile::new(data.path(), "r");
         parked.append(&[record("a")]).expect("written");
+        let mode = fs::metadata(parked.path()).expect("the file").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "payloads are nobody else's to read");
         let mut file = OpenOptions::new().append(true).open(parked.path()).expect("the file");
         file.write_all(b"{\"version\":1,\"rou").expect("torn");
         parked.append(&[record("b")]).expect("written");

@@ -9,12 +9,7 @@ pub mod probe;
 mod topics;
 mod verdict;
 
-use std::{
-    iter::once,
-    ops::ControlFlow,
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{iter::once, ops::ControlFlow, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use tokio::{
@@ -32,6 +27,7 @@ use super::{
     },
 };
 use crate::{
+    clock::epoch_millis,
     delivery::{Outcome, Outgoing, Refusal, Settled, SinkLink, Ticket},
     lmq::properties,
     message::Message,
@@ -157,7 +153,7 @@ impl Sink {
     }
 
     fn take(&mut self, batch: Vec<Outgoing>) {
-        let (now, millis) = (Instant::now(), millis());
+        let (now, millis) = (Instant::now(), epoch_millis());
         for outgoing in batch {
             let ticket = outgoing.ticket;
             if let Err(outcome) = self.accept(outgoing, now, millis) {
@@ -257,7 +253,7 @@ impl Sink {
                     self.link.state.retried.inc();
                 }
                 let queue = send.queue.id;
-                let to = Destination { group: &self.group, topic: &topic.full_name, queue, born: millis() };
+                let to = Destination { group: &self.group, topic: &topic.full_name, queue, born: epoch_millis() };
                 let request = if send.entries == 1 { send_one(to, send.bytes) } else { send_batch(to, send.bytes) };
                 let (client, name) = (self.client.clone(), name.clone());
                 self.requests.spawn(async move {
@@ -317,12 +313,6 @@ async fn wake(due: Option<Instant>) {
         Some(due) => sleep_until(due).await,
         None => std::future::pending().await,
     }
-}
-
-/// Milliseconds since the epoch.
-fn millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

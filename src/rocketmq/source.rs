@@ -12,10 +12,7 @@ pub mod probe;
 mod pull;
 mod start;
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
 
@@ -28,6 +25,7 @@ use super::{
     },
 };
 use crate::{
+    clock::epoch_millis,
     delivery::{SourceLink, Ticket},
     mapping::FromRocketMq,
     settings::{Limits, RocketMqCluster},
@@ -76,13 +74,12 @@ impl Shared {
 pub async fn run(from: FromRocketMq, route_name: &str, limits: Limits, link: SourceLink) {
     let SourceLink { deliveries, mut settled, state } = link;
     let (client, pushes) = Client::new(from.cluster.clone(), route_name);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let member = Member {
         client_id: client.client_id().to_owned(),
         group: client.with_namespace(&from.group),
         topic: client.with_namespace(&from.topic),
         tags: from.tags.clone(),
-        version: u64::try_from(now.as_millis()).unwrap_or(u64::MAX),
+        version: epoch_millis(),
     };
     let shared = Arc::new(Shared {
         client,

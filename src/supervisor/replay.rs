@@ -1,10 +1,10 @@
 //! Parked messages through their route again: the same route, the same sink, another source.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
-use super::task;
+use super::task::{self, CLOSE};
 use crate::{
     delivery::{SourceHandle, source_link},
     mapping::{FromRocketMq, Park, Route, Start},
@@ -14,9 +14,6 @@ use crate::{
     settings::{RocketMqCluster, Settings},
     telemetry::{RouteTelemetry, Telemetry},
 };
-
-/// How long the topic of parked messages may take to let go of its consumer.
-const CLOSE: Duration = Duration::from_secs(3);
 
 /// What a replay did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

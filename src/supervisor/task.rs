@@ -21,8 +21,9 @@ use crate::{
     telemetry::{EndState, RouteTelemetry},
 };
 
-/// How long the ends may take to commit, say goodbye and close once a route has ended.
-const CLOSE: Duration = Duration::from_secs(3);
+/// How long the ends may take to commit, say goodbye and close once a route has ended: a busy MQTT broker takes long
+/// to read all acknowledgements.
+pub(super) const CLOSE: Duration = Duration::from_secs(6);
 /// How soon a broken route is started again, doubling up to the second figure.
 const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 

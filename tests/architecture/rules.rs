@@ -52,6 +52,7 @@ const ACTING: &[&str] = &[
     "std::thread",
     "std::env",
     "std::process",
+    "crate::clock",
     "Instant::now",
     "SystemTime::now",
 ];

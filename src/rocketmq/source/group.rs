@@ -14,7 +14,7 @@ use tokio::{
     task::{AbortHandle, JoinError, JoinSet},
     time::{Instant, sleep, sleep_until},
 };
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{
     Shared, commit,
@@ -305,8 +305,11 @@ impl Group {
 
     fn begin(&mut self, queues: Vec<(Queue, u64)>) {
         let (group, topic) = (&self.shared.from.group, &self.shared.from.topic);
+        if !queues.is_empty() {
+            info!(group, topic, queues = queues.len(), "reads");
+        }
         for (queue, offset) in queues {
-            info!(group, topic, broker = %queue.broker, queue = queue.id, offset, "reads a queue");
+            debug!(group, topic, broker = %queue.broker, queue = queue.id, offset, "reads a queue");
             let hold = self.shared.holds().open(queue.clone(), offset, Instant::now());
             let pull = pull::pull(self.shared.clone(), hold, queue, self.deliveries.clone());
             self.pulls.insert(hold, self.tasks.spawn(pull));
