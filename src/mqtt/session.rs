@@ -37,7 +37,7 @@ const READ: usize = 32 * 1024;
 const KEEP: usize = 8 * READ;
 /// How long a clean stop waits for the broker to take our last acknowledgements and close: a busy one may have tens
 /// of thousands of them unread, and sends again what it does not get to.
-const GOODBYE: Duration = Duration::from_secs(5);
+const GOODBYE: Duration = Duration::from_secs(3);
 
 /// What a session is for. Everything it says to the broker goes through the [`Link`] that it is given.
 pub(super) trait Duty: Send {

@@ -21,9 +21,8 @@ use crate::{
     telemetry::{EndState, RouteTelemetry},
 };
 
-/// How long the ends may take to commit, say goodbye and close once a route has ended: a busy MQTT broker takes long
-/// to read all acknowledgements.
-pub(super) const CLOSE: Duration = Duration::from_secs(6);
+/// How long the ends may take to commit, say goodbye and close once a route has ended.
+pub(super) const CLOSE: Duration = Duration::from_secs(4);
 /// How soon a broken route is started again, doubling up to the second figure.
 const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 

@@ -1,6 +1,7 @@
 //! A TCP proxy that cuts, stalls and delays the connections through it.
 
 use std::{
+    io,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -116,20 +117,31 @@ async fn join(client: TcpStream, target: u16, weather: watch::Receiver<Weather>)
         // First, so that a cut which ends a stall takes with it what the stall held back.
         biased;
         _ = cut.wait_for(|now| now.cuts > born) => {}
-        () = pass(client_in, server_out, weather.clone()) => {}
-        () = pass(server_in, client_out, weather) => {}
+        _ = async {
+            tokio::try_join!(pass(client_in, server_out, weather.clone()), pass(server_in, client_out, weather))
+        } => {}
     }
 }
 
-async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut weather: watch::Receiver<Weather>) {
+/// Passes on all there is, and then that there is no more: the other direction may go on.
+async fn pass(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut weather: watch::Receiver<Weather>,
+) -> io::Result<()> {
     let mut piece = vec![0; 64 * 1024];
-    while let Ok(length @ 1..) = from.read(&mut piece).await {
+    loop {
+        let length = from.read(&mut piece).await?;
         let delay = weather.borrow().delay;
         if !delay.is_zero() {
             tokio::time::sleep(delay).await;
         }
-        if weather.wait_for(|now| !now.stalled).await.is_err() || to.write_all(&piece[..length]).await.is_err() {
-            return;
+        if weather.wait_for(|now| !now.stalled).await.is_err() {
+            return Ok(());
         }
+        if length == 0 {
+            return to.shutdown().await;
+        }
+        to.write_all(&piece[..length]).await?;
     }
 }
