@@ -7,6 +7,7 @@
 
 mod architecture;
 mod cli;
+mod clusters;
 mod documents;
 mod faults;
 mod files;
