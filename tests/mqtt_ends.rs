@@ -3,7 +3,7 @@
 
 mod ends;
 
-use std::{sync::Arc, time::Duration};
+use std::{fs, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use rocketbridge::{
@@ -13,10 +13,12 @@ use rocketbridge::{
     settings::{MqttTransport, MqttVersion, Secret, TlsFiles, Will},
 };
 use rumqttc_v5::mqttbytes::QoS;
+use serde_json::json;
 
 use self::ends::{Reader, Writer, broker, numbered, says};
 use crate::servers::{
-    mosquitto::{Mosquitto, Options},
+    folder,
+    mosquitto::{Mosquitto, Options, plugin},
     mqtt::{Client, Login},
     proxy::Proxy,
 };
@@ -213,6 +215,37 @@ async fn a_denied_publish_stalls_and_a_wrong_password_shows() {
     let writer = Writer::start(&Arc::new(settings), "writer");
     writer.pass(Message::new(Topic::from_mqtt("secret/x"), "")).await;
     says(&writer.state, "\"secret/x\": not authorized").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs servers: scripts/test runs it"]
+async fn a_refused_subscription_shows_and_is_asked_for_again() {
+    // Mosquitto's ACL files say nothing of subscriptions, its plugin for dynamic security does.
+    let plugin = plugin("mosquitto_dynamic_security.so");
+    let access = folder("dynamic-security").join("access.json");
+    let allow = |subscribe: bool| {
+        let defaults = json!({
+            "publishClientSend": true, "publishClientReceive": true, "subscribe": subscribe, "unsubscribe": true,
+        });
+        let all = json!({ "clients": [], "groups": [], "roles": [], "defaultACLAccess": defaults });
+        fs::write(&access, all.to_string()).unwrap();
+    };
+    let lines = vec![format!("plugin {}", plugin.display()), format!("plugin_opt_config_file {}", access.display())];
+    for version in VERSIONS {
+        allow(false);
+        let mut mosquitto = Mosquitto::start(&Options { lines: lines.clone(), ..Options::default() }).await;
+        let settings = Arc::new(broker(mosquitto.port, version));
+        let mut reader = Reader::start(&settings, "reader", &["t/#"], Qos::AtLeastOnce);
+        says(&reader.state, "the subscription to \"t/#\" is refused").await;
+        mosquitto.terminate();
+        allow(true);
+        mosquitto.restart().await;
+        reader.is_up().await;
+        let mut device = Client::connect(&Login::new(mosquitto.port, "device")).await;
+        device.publish("t/a", QoS::AtLeastOnce, "let in").await;
+        assert_eq!(reader.read().await.payload, "let in");
+        reader.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -130,6 +130,13 @@ impl Mosquitto {
     }
 }
 
+/// Where the system keeps a plugin that comes with Mosquitto.
+pub fn plugin(file: &str) -> PathBuf {
+    let libraries = fs::read_dir("/usr/lib").expect("list /usr/lib").flatten().map(|entry| entry.path());
+    let mut places = libraries.chain([PathBuf::from("/usr/lib")]).map(|folder| folder.join(file));
+    places.find(|place| place.exists()).unwrap_or_else(|| panic!("no {file} under /usr/lib"))
+}
+
 fn general(folder: &Path, options: &Options) -> String {
     let here = folder.display();
     let mut config = format!(
