@@ -27,12 +27,14 @@ use show::{Flow, step};
 const DEVICES: [(&str, &str); 5] = [("a", "m1"), ("a", "m2"), ("a", "m3"), ("b", "m7"), ("b", "m8")];
 /// Each device publishes its temperature this often.
 const INTERVAL: Duration = Duration::from_millis(1500);
+/// What is on its way at the end gets so long to arrive.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Above it, the back end has the fan run.
 const WARM: f64 = 24.0;
 
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Stop by itself after this many seconds; else Ctrl-C ends it.
+    /// Stop by itself so many seconds after the first reading arrived; else Ctrl-C ends it.
     #[arg(long)]
     seconds: Option<u64>,
 }
@@ -41,58 +43,75 @@ struct Arguments {
 async fn main() {
     let arguments = Arguments::parse();
     tokio::select! {
-        () = demo(arguments.seconds) => {}
-        // While it starts; later it ends by itself.
+        stage = Stage::build() => stage.play(arguments.seconds).await,
         _ = tokio::signal::ctrl_c() => {}
     }
     servers::remove_folders();
 }
 
-async fn demo(seconds: Option<u64>) {
-    step("starting Mosquitto");
-    let mosquitto = Mosquitto::start(&MosquittoOptions::default()).await;
-    step(&format!("Mosquitto listens on 127.0.0.1:{}; starting RocketMQ {}", mosquitto.port, rocketmq::version()));
-    let rocketmq = Arc::new(RocketMq::start(&RocketMqOptions::default()).await);
-    step(&format!(
-        "RocketMQ's name server listens on {}, its broker on {}; creating topics",
-        rocketmq.servers()[0],
-        rocketmq.brokers[0].address()
-    ));
-    for topic in ["plant", "alarms", "cmd"] {
-        rocketmq.create_topic(topic, 4).await;
-    }
-    let readings = rocketmq.consume("plant", "GID_backend").await;
-    let alarms = rocketmq.consume("alarms", "GID_backend_alarms").await;
-    let mut bridge = Bridge::samples(&mosquitto, &rocketmq);
-    step("starting `rocketbridge run` with rocketbridge.toml and mappings/");
-    bridge.run();
-    bridge.ready().await;
-    step(&format!("rocketbridge is ready; see http://127.0.0.1:{0}/metrics and /ready", bridge.admin));
+/// All that runs, ready to play on. Whatever way it ends, the servers end with it.
+struct Stage {
+    mosquitto: Mosquitto,
+    rocketmq: Arc<RocketMq>,
+    bridge: Bridge,
+    readings: Consumer,
+    alarms: Consumer,
+}
 
-    let flow = Arc::new(Flow::start());
-    let mut playing = tokio::task::JoinSet::new();
-    playing.spawn(back_end(rocketmq.clone(), [readings, alarms], flow.clone()));
-    for (number, (line, machine)) in DEVICES.into_iter().enumerate() {
-        playing.spawn(device(mosquitto.port, number, line, machine, flow.clone()));
-    }
-    let end = async {
-        match seconds {
-            Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
-            None => std::future::pending().await,
+impl Stage {
+    async fn build() -> Self {
+        step("starting Mosquitto");
+        let mosquitto = Mosquitto::start(&MosquittoOptions::default()).await;
+        step(&format!("Mosquitto listens on 127.0.0.1:{}; starting RocketMQ {}", mosquitto.port, rocketmq::version()));
+        let rocketmq = Arc::new(RocketMq::start(&RocketMqOptions::default()).await);
+        step(&format!(
+            "RocketMQ's name server listens on {}, its broker on {}; creating topics",
+            rocketmq.servers()[0],
+            rocketmq.brokers[0].address()
+        ));
+        for topic in ["plant", "alarms", "cmd"] {
+            rocketmq.create_topic(topic, 4).await;
         }
-    };
-    tokio::select! {
-        () = end => {}
-        _ = tokio::signal::ctrl_c() => println!(),
-        Some(ended) = playing.join_next() => ended.expect("devices and back end play until the end"),
+        let readings = rocketmq.consume("plant", "GID_backend").await;
+        let alarms = rocketmq.consume("alarms", "GID_backend_alarms").await;
+        let mut bridge = Bridge::samples(&mosquitto, &rocketmq);
+        step("starting `rocketbridge run` with rocketbridge.toml and mappings/");
+        bridge.run();
+        bridge.ready().await;
+        step(&format!("rocketbridge is ready; see http://127.0.0.1:{0}/metrics and /ready", bridge.admin));
+        Self { mosquitto, rocketmq, bridge, readings, alarms }
     }
-    flow.stop();
-    // What is on its way arrives.
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    playing.abort_all();
-    step("stopping rocketbridge and both brokers");
-    bridge.terminate(Duration::from_secs(10));
-    flow.sum_up();
+
+    async fn play(mut self, seconds: Option<u64>) {
+        let flow = Arc::new(Flow::start());
+        let mut playing = tokio::task::JoinSet::new();
+        playing.spawn(back_end(self.rocketmq.clone(), [self.readings, self.alarms], flow.clone()));
+        for (number, (line, machine)) in DEVICES.into_iter().enumerate() {
+            playing.spawn(device(self.mosquitto.port, number, line, machine, flow.clone()));
+        }
+        let end = async {
+            flow.first_stored().await;
+            match seconds {
+                Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = end => {}
+            _ = tokio::signal::ctrl_c() => println!(),
+            Some(ended) = playing.join_next() => ended.expect("devices and back end play until the end"),
+        }
+        flow.stop();
+        tokio::select! {
+            () = flow.settled() => {}
+            () = tokio::time::sleep(PATIENCE) => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        playing.abort_all();
+        step("stopping rocketbridge and both brokers");
+        self.bridge.terminate(Duration::from_secs(10));
+        flow.sum_up();
+    }
 }
 
 /// A machine that tells its temperature and obeys commands.

@@ -22,6 +22,9 @@ fn styled(style: &str, text: &str) -> String {
     if *COLOURED { format!("\x1b[{style}m{text}\x1b[0m") } else { text.to_owned() }
 }
 
+/// How often it is looked at what has flowed.
+const GLANCE: Duration = Duration::from_millis(20);
+
 /// Everything that has flowed.
 #[derive(Debug)]
 pub(crate) struct Flow {
@@ -65,6 +68,20 @@ impl Flow {
             self.line("36", &format!("{machine} publishes"), topic, payload, None);
         }
         sent
+    }
+
+    /// Waits until the back end has read something.
+    pub(crate) async fn first_stored(&self) {
+        while self.stored.load(Ordering::Relaxed) == 0 {
+            tokio::time::sleep(GLANCE).await;
+        }
+    }
+
+    /// Waits until nothing is on its way.
+    pub(crate) async fn settled(&self) {
+        while !lock(&self.on_the_way).is_empty() {
+            tokio::time::sleep(GLANCE).await;
+        }
     }
 
     /// The back end has read what a device published.
