@@ -1,7 +1,8 @@
 //! The MQTT end. It never sees RocketMQ code, and no type of a client crate leaves it.
 //!
 //! [`source::run`] reads, [`sink::run`] publishes; each owns one session on one broker, over a loop of their own
-//! that is written once ([`session`]). [`probe`] looks at a broker without leaving anything behind.
+//! that is written once ([`session`]). [`watch`] sees what a broker drops; [`probe`] looks at a broker without leaving
+//! anything behind.
 
 mod backoff;
 #[cfg(test)]
@@ -18,3 +19,4 @@ mod session;
 pub mod sink;
 pub mod source;
 mod transport;
+pub mod watch;

@@ -11,12 +11,14 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
+    task::JoinHandle,
     time::{Instant, timeout_at},
 };
 use tracing::{info, warn};
 
 use crate::{
     mapping::{From, Route, To},
+    mqtt,
     route::{Ended, Order},
     settings::Settings,
     status::Status,
@@ -39,6 +41,8 @@ pub struct Supervisor {
     telemetry: Telemetry,
     status: Status,
     routes: BTreeMap<String, RouteTask>,
+    /// Sees what the MQTT brokers of the routes drop.
+    watches: BTreeMap<String, JoinHandle<()>>,
 }
 
 #[derive(Debug)]
@@ -46,13 +50,13 @@ struct RouteTask {
     route: Arc<Route>,
     telemetry: Arc<RouteTelemetry>,
     orders: watch::Sender<Order>,
-    task: tokio::task::JoinHandle<Ended>,
+    task: JoinHandle<Ended>,
 }
 
 impl Supervisor {
     /// A supervisor without routes.
     pub fn new(settings: Arc<Settings>, telemetry: Telemetry, status: Status) -> Self {
-        Self { settings, telemetry, status, routes: BTreeMap::new() }
+        Self { settings, telemetry, status, routes: BTreeMap::new(), watches: BTreeMap::new() }
     }
 
     /// Runs the routes until `shutdown`, taking new sets of routes as they come.
@@ -70,6 +74,7 @@ impl Supervisor {
                 Some(routes) = reloads.recv() => self.replace(routes).await,
             }
         }
+        self.watches.values().for_each(JoinHandle::abort);
         let stopping = std::mem::take(&mut self.routes).into_values().collect();
         self.stop(stopping).await
     }
@@ -93,7 +98,31 @@ impl Supervisor {
         for route in fresh.into_values() {
             self.start(route);
         }
+        self.watch_brokers();
         self.status.set(self.routes.values().map(|task| (task.route.name.clone(), task.telemetry.clone())).collect());
+    }
+
+    /// Watches each MQTT broker that a route reads, and no other.
+    fn watch_brokers(&mut self) {
+        let mut read: BTreeMap<_, _> = self
+            .routes
+            .values()
+            .filter_map(|task| match &task.route.from {
+                From::Mqtt(from) => Some((from.broker.name.clone(), from.broker.clone())),
+                From::RocketMq(_) => None,
+            })
+            .collect();
+        self.watches.retain(|name, watch| {
+            let wanted = read.remove(name).is_some();
+            if !wanted {
+                watch.abort();
+            }
+            wanted
+        });
+        for (name, broker) in read {
+            let telemetry = self.telemetry.broker(&name);
+            self.watches.insert(name, tokio::spawn(mqtt::watch::run(broker, telemetry)));
+        }
     }
 
     fn start(&mut self, route: Route) {

@@ -59,6 +59,11 @@ struct EndLabel {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct BrokerLabel {
+    broker: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
     route: String,
     reason: String,
@@ -87,6 +92,7 @@ struct Families {
     retried: Family<EndLabel, Counter>,
     up: Family<EndLabel, Gauge>,
     lag: Family<EndLabel, Gauge<i64, AtomicI64>>,
+    broker_dropped: Family<BrokerLabel, Gauge>,
 }
 
 /// From half a millisecond to half a minute, by factors of about two.
@@ -113,6 +119,7 @@ impl Default for Telemetry {
             retried: Family::default(),
             up: Family::default(),
             lag: Family::default(),
+            broker_dropped: Family::default(),
         };
         let mut registry = Registry::with_prefix("rocketbridge");
         let f = &families;
@@ -144,6 +151,11 @@ impl Default for Telemetry {
         registry.register("retried", "Requests that an end sent again", f.retried.clone());
         registry.register("up", "1 while an end is connected and able to work", f.up.clone());
         registry.register("lag", "Messages that wait at the source's broker, where it says so", f.lag.clone());
+        registry.register(
+            "broker_dropped",
+            "Messages that an MQTT broker says it dropped for any of its clients since it started",
+            f.broker_dropped.clone(),
+        );
         Self { registry: Arc::new(registry), families: Arc::new(families) }
     }
 }
@@ -156,6 +168,11 @@ impl Telemetry {
             Ok(()) => text,
             Err(fmt::Error) => unreachable!("writing to a string cannot fail"),
         }
+    }
+
+    /// What an MQTT broker tells of itself.
+    pub fn broker(&self, broker: &str) -> BrokerTelemetry {
+        BrokerTelemetry { label: BrokerLabel { broker: broker.to_owned() }, families: self.families.clone() }
     }
 
     /// The handles of one route.
@@ -215,6 +232,27 @@ impl Telemetry {
             f.up.remove(&label);
             f.lag.remove(&label);
         }
+    }
+}
+
+/// What an MQTT broker tells of itself. One that tells nothing has no series.
+#[derive(Debug)]
+pub struct BrokerTelemetry {
+    label: BrokerLabel,
+    families: Arc<Families>,
+}
+
+impl BrokerTelemetry {
+    /// Says how many messages the broker dropped since it started.
+    pub fn dropped(&self, messages: u64) {
+        let messages = i64::try_from(messages).unwrap_or(i64::MAX);
+        self.families.broker_dropped.get_or_create(&self.label).set(messages);
+    }
+}
+
+impl Drop for BrokerTelemetry {
+    fn drop(&mut self) {
+        self.families.broker_dropped.remove(&self.label);
     }
 }
 

@@ -9,15 +9,16 @@ use bytes::Bytes;
 use rocketbridge::{
     delivery::Outcome,
     message::{Message, Qos, Topic},
-    mqtt::probe,
+    mqtt::{probe, watch},
     settings::{MqttTransport, MqttVersion, Secret, TlsFiles, Will},
+    telemetry::Telemetry,
 };
 use rumqttc_v5::mqttbytes::QoS;
 use serde_json::json;
 
 use self::ends::{Reader, Writer, broker, numbered, says};
 use crate::servers::{
-    folder,
+    eventually, folder,
     mosquitto::{Mosquitto, Options, plugin},
     mqtt::{Client, Login},
     proxy::Proxy,
@@ -246,6 +247,38 @@ async fn a_refused_subscription_shows_and_is_asked_for_again() {
         assert_eq!(reader.read().await.payload, "let in");
         reader.stop().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs servers: scripts/test runs it"]
+async fn what_the_broker_drops_is_counted() {
+    let lines = vec!["sys_interval 1".into(), "max_queued_messages 5".into()];
+    let mosquitto = Mosquitto::start(&Options { lines, ..Options::default() }).await;
+    let mut away = Client::connect(&Login::new(mosquitto.port, "away")).await;
+    away.subscribe("t", QoS::AtLeastOnce).await;
+    drop(away);
+    let mut device = Client::connect(&Login::new(mosquitto.port, "device")).await;
+    for version in VERSIONS {
+        let telemetry = Telemetry::default();
+        let watching = tokio::spawn(watch::run(Arc::new(broker(mosquitto.port, version)), telemetry.broker("edge")));
+        let before = count_reaches(&telemetry, 0).await;
+        for _ in 0..20 {
+            device.publish("t", QoS::AtLeastOnce, "x").await;
+        }
+        count_reaches(&telemetry, before + 15).await;
+        watching.abort();
+    }
+}
+
+/// Waits until a broker's count of dropped messages is known and reaches `least`, and gives it.
+async fn count_reaches(telemetry: &Telemetry, least: u64) -> u64 {
+    eventually("the count shows", Duration::from_secs(20), || async {
+        let metrics = telemetry.encode();
+        let line =
+            metrics.lines().find_map(|line| line.strip_prefix("rocketbridge_broker_dropped{broker=\"edge\"} "))?;
+        line.parse().ok().filter(|count| *count >= least)
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

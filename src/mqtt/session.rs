@@ -26,7 +26,6 @@ use super::{
 use crate::{
     message::{Message, Qos, Topic},
     settings::MqttVersion,
-    telemetry::EndState,
 };
 
 /// How long packets gather while a duty is patient: a wake for each would cost more than all the rest.
@@ -50,6 +49,8 @@ pub(super) trait Duty: Send {
     fn connected(&mut self, link: &mut Link);
     /// The connection has lived long enough to count as working.
     fn steady(&mut self);
+    /// There is no connection, and why; said at every failed try.
+    fn away(&mut self, reason: String);
     /// The connection ended.
     fn disconnected(&mut self, ending: &Ending);
     /// Waits for the next event, with or without a connection. May be dropped at any time without loss.
@@ -132,7 +133,7 @@ impl Ending {
 }
 
 /// Keeps a session connected until its duty is finished.
-pub(super) async fn run<D: Duty>(login: &Login, duty: &mut D, state: &EndState) {
+pub(super) async fn run<D: Duty>(login: &Login, duty: &mut D) {
     let mut backoff = Backoff::default();
     while !duty.is_finished() {
         let clean_start = duty.clean_start();
@@ -150,17 +151,18 @@ pub(super) async fn run<D: Duty>(login: &Login, duty: &mut D, state: &EndState) 
                 }
                 backoff.ended(since.elapsed(), ending.says_of_others(duty.is_blameless()));
                 duty.disconnected(&ending);
-                state.down(match duty.trouble() {
+                let reason = match duty.trouble() {
                     Some(trouble) => format!("{trouble}; {ending}"),
                     None if backoff.is_contested() => {
                         format!("perhaps another client uses the client id {:?}: {ending}", login.client_id)
                     }
                     None => ending.to_string(),
-                });
+                };
+                duty.away(reason);
             }
             Err(error) => {
                 backoff.failed();
-                state.down(format!("{}: {error}", login.broker.url));
+                duty.away(format!("{}: {error}", login.broker.url));
             }
         }
         tokio::select! {

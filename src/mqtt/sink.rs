@@ -41,9 +41,8 @@ const LAST_RETRY: Duration = Duration::from_secs(10);
 /// Never fails; what is wrong shows in the link's state.
 pub async fn run(broker: Arc<MqttBroker>, client_id: &str, limits: Limits, link: SinkLink) {
     let login = Login::lasting(&broker, client_id);
-    let state = link.state.clone();
     let mut sink = Sink::new(&broker, limits, link);
-    session::run(&login, &mut sink, &state).await;
+    session::run(&login, &mut sink).await;
 }
 
 struct Content {
@@ -256,6 +255,10 @@ impl Duty for Sink {
     fn steady(&mut self) {
         self.steady = true;
         self.show_state();
+    }
+
+    fn away(&mut self, reason: String) {
+        self.link.state.down(reason);
     }
 
     fn disconnected(&mut self, ending: &Ending) {

@@ -34,9 +34,8 @@ const PUBLISH: u8 = 3;
 /// the end. Never fails; what is wrong shows in the link's state.
 pub async fn run(from: FromMqtt, route_name: &str, limits: Limits, link: SourceLink) {
     let login = Login::lasting(&from.broker, &from.client_id);
-    let state = link.state.clone();
     let mut source = Source::new(&from, route_name, limits, link);
-    session::run(&login, &mut source, &state).await;
+    session::run(&login, &mut source).await;
 }
 
 struct Source {
@@ -168,6 +167,10 @@ impl Duty for Source {
     fn steady(&mut self) {
         self.steady = true;
         self.show_state();
+    }
+
+    fn away(&mut self, reason: String) {
+        self.link.state.down(reason);
     }
 
     fn disconnected(&mut self, _ending: &Ending) {
