@@ -48,7 +48,7 @@ pub(super) trait Duty: Send {
     /// Logged in.
     fn connected(&mut self, link: &mut Link);
     /// The connection has lived long enough to count as working.
-    fn steady(&mut self);
+    fn steady(&mut self) {}
     /// There is no connection, and why; said at every failed try.
     fn away(&mut self, reason: String);
     /// The connection ended.
@@ -60,17 +60,21 @@ pub(super) trait Duty: Send {
     /// Whether a packet that begins with this byte may be read now.
     fn accepts(&self, first: u8) -> bool;
     /// Whether nothing that the broker may say now is urgent, so that more of it may gather.
-    fn is_patient(&self) -> bool;
+    fn is_patient(&self) -> bool {
+        false
+    }
     /// Takes a packet.
     fn packet(&mut self, packet: Incoming, link: &mut Link) -> Result<(), Ending>;
     /// All packets of one read were taken.
-    fn parsed(&mut self, link: &mut Link);
+    fn parsed(&mut self, _link: &mut Link) {}
     /// All that was encoded has left.
-    fn flushed(&mut self, link: &mut Link);
+    fn flushed(&mut self, _link: &mut Link) {}
     /// A few seconds have passed.
-    fn tick(&mut self, link: &mut Link);
+    fn tick(&mut self, _link: &mut Link) {}
     /// What the broker does not let us do, while it does not: says more than that it also closed the connection.
-    fn trouble(&self) -> Option<&str>;
+    fn trouble(&self) -> Option<&str> {
+        None
+    }
     /// Nothing in flight on this connection could have made the broker close it.
     fn is_blameless(&self) -> bool;
     /// Nothing is left to do, ever.

@@ -333,8 +333,6 @@ impl Duty for Sink {
         self.pump(link);
     }
 
-    fn tick(&mut self, _link: &mut Link) {}
-
     fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
     }

@@ -221,10 +221,6 @@ impl Duty for Source {
         }
     }
 
-    fn is_patient(&self) -> bool {
-        false
-    }
-
     fn accepts(&self, first: u8) -> bool {
         match self.stage {
             Stage::Reading => !(packet::is_held_publish(first) && self.is_full()),
@@ -261,8 +257,6 @@ impl Duty for Source {
             }
         }
     }
-
-    fn flushed(&mut self, _link: &mut Link) {}
 
     fn tick(&mut self, link: &mut Link) {
         self.subscriber.tick(link);

@@ -57,8 +57,6 @@ impl Duty for Watch {
         }
     }
 
-    fn steady(&mut self) {}
-
     fn away(&mut self, reason: String) {
         debug!(broker = %self.broker, %reason, "is not watched");
     }
@@ -77,10 +75,6 @@ impl Duty for Watch {
         true
     }
 
-    fn is_patient(&self) -> bool {
-        false
-    }
-
     fn packet(&mut self, packet: Incoming, _link: &mut Link) -> Result<(), Ending> {
         match packet {
             Incoming::Publish(publish) => {
@@ -94,16 +88,6 @@ impl Duty for Watch {
             Incoming::Disconnect(reason) => Err(Ending::Disconnected(reason)),
             _ => Ok(()),
         }
-    }
-
-    fn parsed(&mut self, _link: &mut Link) {}
-
-    fn flushed(&mut self, _link: &mut Link) {}
-
-    fn tick(&mut self, _link: &mut Link) {}
-
-    fn trouble(&self) -> Option<&str> {
-        None
     }
 
     fn is_blameless(&self) -> bool {
