@@ -198,7 +198,7 @@ impl Bench<'_> {
                 };
                 let flow = drain::drain(&self.world, kind, way, messages)
                     .with_context(|| format!("{kind:?}, {}", way.title()))?;
-                let told = format!("{:.0} msg/s, {:.1} µs/msg, {:.1} MiB", flow.rate, flow.cpu, flow.peak);
+                let told = format!("{:.0} msg/s, {:.1} µs/msg, {:.1} MB", flow.rate, flow.cpu, flow.peak);
                 self.say(&format!("{}, {kind:?}: {told} (load {})", way.title(), load()));
                 self.results.drains.push((way, kind, flow));
             }

@@ -35,7 +35,7 @@ fn up(world: &World, kind: Kind, messages: u64) -> Result<Flow> {
     let mqtt = world.mosquitto.address();
     let mut broker = Broker::connect(world.rocketmq.address())?;
     broker.create_topic(&topic, QUEUES)?;
-    mqtt::leave_session(mqtt, &id, &format!("{topic}/#"))?;
+    mqtt::leave_session(mqtt, &id, &format!("{topic}/#"), mqtt::WINDOW)?;
     mqtt::publish_all(mqtt, "bench-load", WINDOW, messages, |i| device_topic(&topic, i), &[b'x'; PAYLOAD])?;
     let mut subject = world.carry(kind, Way::Up, &topic, &id, messages)?;
     let flow = if kind == Kind::Bare {
@@ -71,10 +71,10 @@ pub(crate) fn small_window(world: &World, messages: u64) -> Result<Flow> {
     let (topic, id) = (world.name("up"), world.name("bench-up-"));
     let mut broker = Broker::connect(world.rocketmq.address())?;
     broker.create_topic(&topic, FEW)?;
-    mqtt::leave_session(mosquitto.address(), &id, &format!("{topic}/#"))?;
+    mqtt::leave_session(mosquitto.address(), &id, &format!("{topic}/#"), 20)?;
     // The load keeps to the same window.
     mqtt::publish_all(mosquitto.address(), "bench-load", 20, messages, |i| device_topic(&topic, i), &[b'x'; PAYLOAD])?;
-    // A client of MQTT 5 says a window of its own, which Mosquitto takes; one of 3.1.1 gets Mosquitto's.
+    // A client of MQTT 5 says a window of its own, which Mosquitto takes; one of 3.1.1 keeps Mosquitto's.
     let mut command = world.rocketbridge(&mosquitto, "3.1.1", &[route(Way::Up, &topic, &id)])?;
     let mut subject = Subject::start(&mut command, &world.dir.join(format!("{id}.log")))?;
     let flow = watched(&mut subject, messages, || broker.stored(&topic, FEW))?;

@@ -72,7 +72,7 @@ pub(crate) fn end_to_end(world: &World, kind: Kind, way: Way, time: Duration) ->
     let mut subject: Subject;
     let latency = match way {
         Way::Up => {
-            mqtt::leave_session(mqtt, &id, &format!("{topic}/#"))?;
+            mqtt::leave_session(mqtt, &id, &format!("{topic}/#"), mqtt::WINDOW)?;
             let _far = clock.consumer(world.rocketmq.address(), &topic)?;
             subject = start()?;
             let mut near = Publisher::connect(mqtt)?;

@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 
 /// The receive maximum of every client here.
-const WINDOW: u16 = 1000;
+pub(crate) const WINDOW: u16 = 1000;
 
 /// How many devices, and so order keys, the load is spread over.
 pub(crate) const KEYS: u64 = 100;
@@ -217,9 +217,10 @@ fn text(out: &mut Vec<u8>, text: &str) -> Result<()> {
     Ok(())
 }
 
-/// Makes a persistent session with one subscription, and leaves it behind.
-pub(crate) fn leave_session(address: SocketAddr, id: &str, filter: &str) -> Result<()> {
-    let (mut client, _) = Client::connect(address, id, false, WINDOW)?;
+/// Makes a persistent session with one subscription, and leaves it behind. Mosquitto keeps the window for those who go
+/// on with the session.
+pub(crate) fn leave_session(address: SocketAddr, id: &str, filter: &str, window: u16) -> Result<()> {
+    let (mut client, _) = Client::connect(address, id, false, window)?;
     client.subscribe(filter)?;
     client.disconnect()
 }

@@ -25,11 +25,15 @@ pub(crate) struct Usage {
 }
 
 impl Usage {
-    /// Memory now, in MiB.
-    #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
-    pub(crate) fn resident_mib(&self) -> f64 {
-        self.resident as f64 / 1024.0
+    /// Memory now, in MB (millions of bytes).
+    pub(crate) fn resident_mb(&self) -> f64 {
+        mb(self.resident)
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+fn mb(kib: u64) -> f64 {
+    kib as f64 * 1024.0 / 1e6
 }
 
 /// Reads a process's cost.
@@ -124,7 +128,7 @@ pub(crate) struct Flow {
     pub(crate) rate: f64,
     /// CPU per message, in microseconds.
     pub(crate) cpu: f64,
-    /// The most memory it had, in MiB.
+    /// The most memory it had, in MB.
     pub(crate) peak: f64,
     /// Copies beyond one of each.
     pub(crate) duplicates: f64,
@@ -138,7 +142,7 @@ impl Flow {
         Self {
             rate: n / time.as_secs_f64(),
             cpu: after.cpu.saturating_sub(before.cpu).as_secs_f64() * 1e6 / n,
-            peak: after.peak as f64 / 1024.0,
+            peak: mb(after.peak),
             duplicates: 0.0,
         }
     }

@@ -62,7 +62,7 @@ impl Results {
             if !rows.is_empty() {
                 let _ = write!(
                     text,
-                    "| {} | msg/s | lowest to highest | CPU µs/msg | peak MiB | p50 ms | p99 ms |\n\
+                    "| {} | msg/s | lowest to highest | CPU µs/msg | peak MB | p50 ms | p99 ms |\n\
                      |---|---|---|---|---|---|---|\n{rows}\n",
                     way.title()
                 );
@@ -106,14 +106,14 @@ impl Results {
             }
         }
         if let Some(idle) = &self.idle {
-            rows.most("idle, both ways: resident MiB", 30.0, None, idle.resident);
+            rows.most("idle, both ways: resident MB", 30.0, None, idle.resident);
             rows.most("idle, both ways: % of a core", 0.2, None, idle.cpu);
             rows.most("stop with nothing in flight, ms", 1000.0, None, idle.stop.as_secs_f64() * 1e3);
         }
         if !self.outages.is_empty() {
             let all = &self.outages;
             let most = |of: fn(&Outage) -> f64| all.iter().map(of).fold(f64::MIN, f64::max);
-            rows.most("broker away, 5,000 msg/s waiting: memory grows by MiB", 1.0, None, most(|o| o.most - o.early));
+            rows.most("broker away, 5,000 msg/s waiting: memory grows by MB", 1.0, None, most(|o| o.most - o.early));
             rows.most("sends go on after the broker's return, s", 2.0, None, most(|o| o.sends.as_secs_f64()));
             rows.most("reads go on after the broker's return, s", 5.0, None, most(|o| o.reads.as_secs_f64()));
         }
@@ -142,7 +142,7 @@ impl Results {
         let cpu = median(ours.iter().map(|f| f.cpu));
         rows.most(&format!("{title}: CPU µs/msg"), bars.cpu.0, Some(bars.cpu.1), cpu);
         let peak = ours.iter().map(|f| f.peak).fold(0.0, f64::max);
-        rows.most(&format!("{title}: peak MiB"), 40.0, Some(20.0), peak);
+        rows.most(&format!("{title}: peak MB"), 40.0, Some(20.0), peak);
         let copies: f64 = ours.iter().map(|f| f.duplicates).sum();
         rows.most(&format!("{title}: duplicates"), 0.0, None, copies);
     }

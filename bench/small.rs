@@ -35,7 +35,7 @@ pub(crate) fn start(world: &World, way: Way) -> Result<Duration> {
     let log = world.dir.join(format!("{id}.log"));
     match way {
         Way::Up => {
-            mqtt::leave_session(mqtt, &id, &format!("{topic}/#"))?;
+            mqtt::leave_session(mqtt, &id, &format!("{topic}/#"), mqtt::WINDOW)?;
             mqtt::publish_all(mqtt, "bench-load", 1, 1, |i| device_topic(&topic, i), &[b'x'; PAYLOAD])?;
             let mut command = command()?;
             let began = Instant::now();
@@ -86,7 +86,7 @@ impl Pair {
         broker.create_topic(&down, QUEUES)?;
         broker.create_group(&group)?;
         let mqtt = world.mosquitto.address();
-        mqtt::leave_session(mqtt, &session, &format!("{up}/#"))?;
+        mqtt::leave_session(mqtt, &session, &format!("{up}/#"), mqtt::WINDOW)?;
         let far = Subscriber::start(mqtt, "bench-far", &format!("{down}/#"), |_| {})?;
         let routes = [route(Way::Up, &up, &session), route(Way::Down, &down, &group)];
         let mut command = world.rocketbridge(&world.mosquitto, "5", &routes)?;
@@ -116,7 +116,7 @@ impl Pair {
 
 /// What it costs while nothing happens.
 pub(crate) struct Idle {
-    /// Memory at the end, in MiB.
+    /// Memory at the end, in MB.
     pub(crate) resident: f64,
     /// Per cent of one core.
     pub(crate) cpu: f64,
@@ -132,12 +132,12 @@ pub(crate) fn idle(world: &World, time: Duration) -> Result<Idle> {
     thread::sleep(time);
     let after = usage(pair.subject.pid())?;
     let cpu = after.cpu.saturating_sub(before.cpu).as_secs_f64() / time.as_secs_f64() * 100.0;
-    Ok(Idle { resident: after.resident_mib(), cpu, stop: pair.stop(world)? })
+    Ok(Idle { resident: after.resident_mb(), cpu, stop: pair.stop(world)? })
 }
 
 /// What an outage of the RocketMQ broker does to it.
 pub(crate) struct Outage {
-    /// Memory under load before the broker was killed, in MiB.
+    /// Memory under load before the broker was killed, in MB.
     pub(crate) before: f64,
     /// Five seconds after it was killed.
     pub(crate) early: f64,
@@ -155,7 +155,7 @@ impl fmt::Display for Outage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { before, early, most, sends, reads, messages } = self;
         write!(f, "{messages} messages, sends go on after {sends:.0?}, reads after {reads:.0?}; ")?;
-        write!(f, "{before:.1} MiB before, {early:.1} after 5 s without the broker, {most:.1} at most")
+        write!(f, "{before:.1} MB before, {early:.1} after 5 s without the broker, {most:.1} at most")
     }
 }
 
@@ -169,14 +169,14 @@ pub(crate) fn outage(world: &mut World, time: Duration) -> Result<Outage> {
     let publisher = Pressure::start(world, &pair.up)?;
     thread::sleep(Duration::from_secs(5));
     let pid = pair.subject.pid();
-    let before = usage(pid)?.resident_mib();
+    let before = usage(pid)?.resident_mb();
     world.rocketmq.kill();
     thread::sleep(Duration::from_secs(5));
-    let early = usage(pid)?.resident_mib();
+    let early = usage(pid)?.resident_mb();
     let (began, mut most) = (Instant::now(), early);
     while began.elapsed() < time {
         thread::sleep(Duration::from_millis(100));
-        most = most.max(usage(pid)?.resident_mib());
+        most = most.max(usage(pid)?.resident_mb());
     }
     world.rocketmq.restart()?;
     let (mut broker, first) = returned(world, &pair.up)?;

@@ -27,6 +27,9 @@ use crate::{
     settings::{Limits, MqttVersion},
 };
 
+/// The most messages that are handed on at once: memory for more is so large that the system gives it anew each time.
+const BATCH: usize = 256;
+
 /// Packets start like this when they are publishes.
 const PUBLISH: u8 = 3;
 
@@ -223,8 +226,9 @@ impl Duty for Source {
 
     fn accepts(&self, first: u8) -> bool {
         match self.stage {
-            Stage::Reading => !(packet::is_held_publish(first) && self.is_full()),
-            Stage::Draining | Stage::Finished => first >> 4 != PUBLISH,
+            _ if first >> 4 != PUBLISH => true,
+            Stage::Reading => self.batch.len() < BATCH && !(packet::is_held_publish(first) && self.is_full()),
+            Stage::Draining | Stage::Finished => false,
         }
     }
 
