@@ -19,9 +19,6 @@ use crate::{
 /// No drain here takes longer, unless something is broken.
 const LIMIT: Duration = Duration::from_secs(180);
 
-/// Unacknowledged publishes of the bare publisher, as many as rocketbridge has by default.
-const WINDOW: usize = 1000;
-
 /// Lets one carrier drain `messages`.
 pub(crate) fn drain(world: &World, kind: Kind, way: Way, messages: u64) -> Result<Flow> {
     match way {
@@ -36,7 +33,7 @@ fn up(world: &World, kind: Kind, messages: u64) -> Result<Flow> {
     let mut broker = Broker::connect(world.rocketmq.address())?;
     broker.create_topic(&topic, QUEUES)?;
     mqtt::leave_session(mqtt, &id, &format!("{topic}/#"), mqtt::WINDOW)?;
-    mqtt::publish_all(mqtt, "bench-load", WINDOW, messages, |i| device_topic(&topic, i), &[b'x'; PAYLOAD])?;
+    mqtt::publish_all(mqtt, "bench-load", mqtt::WINDOW, messages, |i| device_topic(&topic, i), &[b'x'; PAYLOAD])?;
     let mut subject = world.carry(kind, Way::Up, &topic, &id, messages)?;
     let flow = if kind == Kind::Bare {
         subject.wait(LIMIT)?;
@@ -95,7 +92,7 @@ fn end(mut subject: Subject) -> Result<()> {
 
 /// The bare subscriber: takes what waits in its session and acknowledges it, nothing else.
 pub(crate) fn bare_subscriber(address: SocketAddr, id: &str, messages: u64) -> Result<Flow> {
-    let (mut client, present) = Client::connect(address, id, false, 1000)?;
+    let (mut client, present) = Client::connect(address, id, false, mqtt::WINDOW)?;
     ensure!(present, "Mosquitto has no session of {id}");
     client.patience(Duration::from_secs(20))?;
     let (me, mut count, mut start) = (std::process::id(), 0, None);
@@ -117,7 +114,7 @@ pub(crate) fn bare_subscriber(address: SocketAddr, id: &str, messages: u64) -> R
 
 /// The bare publisher: keeps its window full, nothing else. Lives on until it is stopped, to be read out.
 pub(crate) fn bare_publisher(address: SocketAddr, topic: &str, id: &str, messages: u64) -> Result<()> {
-    mqtt::publish_all(address, id, WINDOW, messages, |i| format!("{topic}/d{i}/down"), &[b'x'; PAYLOAD])?;
+    mqtt::publish_all(address, id, mqtt::WINDOW, messages, |i| format!("{topic}/d{i}/down"), &[b'x'; PAYLOAD])?;
     loop {
         thread::park();
     }

@@ -181,7 +181,7 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     pub(crate) fn connect(address: SocketAddr) -> Result<Self> {
-        let (mut reader, _) = Client::connect(address, "bench-near", true, 1000)?;
+        let (mut reader, _) = Client::connect(address, "bench-near", true, mqtt::WINDOW)?;
         let writer = reader.writer()?;
         let acknowledged = Arc::new(AtomicU64::new(0));
         let count = acknowledged.clone();
@@ -202,14 +202,14 @@ impl Publisher {
         self.client.flush()
     }
 
-    /// Waits until Mosquitto has all of it.
-    pub(crate) fn finish(&self) -> Result<()> {
+    /// Waits until Mosquitto has all of it, and says how much that is.
+    pub(crate) fn finish(&self) -> Result<u64> {
         let began = Instant::now();
         while self.acknowledged.load(Ordering::Relaxed) < self.sent {
             ensure!(began.elapsed() < LATE, "Mosquitto does not acknowledge the load");
             thread::sleep(Duration::from_millis(5));
         }
-        Ok(())
+        Ok(self.sent)
     }
 }
 

@@ -14,7 +14,8 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// The receive maximum of every client here.
+/// The receive maximum of every client here, and the unacknowledged publishes of one that publishes: as many as
+/// rocketbridge has by default.
 pub(crate) const WINDOW: u16 = 1000;
 
 /// How many devices, and so order keys, the load is spread over.
@@ -234,7 +235,7 @@ pub(crate) fn forget_session(address: SocketAddr, id: &str) -> Result<()> {
 pub(crate) fn publish_all(
     address: SocketAddr,
     id: &str,
-    window: usize,
+    window: u16,
     messages: u64,
     topic: impl Fn(u64) -> String,
     payload: &[u8],
@@ -243,7 +244,7 @@ pub(crate) fn publish_all(
     let (mut client, _) = Client::connect(address, id, true, WINDOW)?;
     let (mut sent, mut acknowledged, mut refused) = (0u64, 0u64, 0u8);
     while acknowledged < messages {
-        while sent < messages && sent - acknowledged < window as u64 {
+        while sent < messages && sent - acknowledged < u64::from(window) {
             client.publish(&topics[usize::try_from(sent % KEYS)?], payload);
             sent += 1;
         }

@@ -8,7 +8,7 @@ use std::{
 use rumqttc_v5::mqttbytes::QoS;
 
 use crate::servers::{
-    bridge::Bridge,
+    bridge::{Bridge, there_and_back},
     free_port,
     mosquitto::Mosquitto,
     mqtt::{Client, Login},
@@ -34,19 +34,7 @@ async fn both_ways_over_tls_with_access_control_a_namespace_and_two_of_each_serv
         mosquitto.url(),
         ADMIN.0,
     );
-    let mapping = r#"
-        [[route]]
-        name = "far-up"
-        from.mqtt = "far/#"
-        to.rocketmq = "far"
-
-        [[route]]
-        name = "far-down"
-        from.rocketmq = "far"
-        from.start = "first"
-        to.mqtt = "far-back{subtopic}"
-    "#;
-    let mut bridge = Bridge::new(&settings, mapping);
+    let mut bridge = Bridge::new(&settings, &there_and_back("far"));
     bridge.set("MAIN", ADMIN.1);
     bridge.run();
     bridge.ready().await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rumqttc_v5::mqttbytes::{QoS, v5::PublishProperties};
 
 use crate::servers::{
-    bridge::{Bridge, settings, settings_at},
+    bridge::{Bridge, settings, settings_at, there_and_back},
     eventually,
     judge::Send,
     mosquitto::{Mosquitto, Options as MosquittoOptions},
@@ -34,19 +34,7 @@ fn printed(bridge: &Bridge, arguments: &[&str], exit: i32) -> String {
 async fn odd_messages_go_round_both_legs_and_come_back_as_they_were() {
     let (mosquitto, rocketmq) = (Mosquitto::shared().await, RocketMq::shared().await);
     rocketmq.create_topic("odd", 1).await;
-    let mapping = r#"
-        [[route]]
-        name = "odd-up"
-        from.mqtt = "odd/#"
-        to.rocketmq = "odd"
-
-        [[route]]
-        name = "odd-down"
-        from.rocketmq = "odd"
-        from.start = "first"
-        to.mqtt = "odd-back{subtopic}"
-    "#;
-    let bridge = Bridge::start(&settings(mosquitto, rocketmq), mapping).await;
+    let bridge = Bridge::start(&settings(mosquitto, rocketmq), &there_and_back("odd")).await;
     let mut client = Client::connect(&Login::new(mosquitto.port, "odd-device")).await;
     client.subscribe("odd-back/#", QoS::AtLeastOnce).await;
     let all_bytes: Vec<u8> = (0..=255).collect();

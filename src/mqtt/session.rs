@@ -269,7 +269,7 @@ async fn exchange<D: Duty>(
                 }
                 keep_alive.heard();
                 if duty.is_patient() {
-                    // The thread is the route's own. A timer of the runtime is coarser, and its poll wakes all the same.
+                    // A running route has its thread to itself. A timer of the runtime is coarser, and wakes all the same.
                     thread::sleep(GATHER);
                 }
             }

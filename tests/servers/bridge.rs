@@ -35,6 +35,24 @@ pub fn settings_at(mqtt_port: u16, name_servers: &[String]) -> String {
     format!("[mqtt.edge]\nurl = \"mqtt://127.0.0.1:{mqtt_port}\"\n\n[rocketmq.main]\nname_servers = {name_servers:?}\n")
 }
 
+/// Routes from the MQTT topics `TOPIC/...` to the RocketMQ topic `TOPIC`, and from there to `TOPIC-back/...`.
+pub fn there_and_back(topic: &str) -> String {
+    format!(
+        r#"
+        [[route]]
+        name = "{topic}-up"
+        from.mqtt = "{topic}/#"
+        to.rocketmq = "{topic}"
+
+        [[route]]
+        name = "{topic}-down"
+        from.rocketmq = "{topic}"
+        from.start = "first"
+        to.mqtt = "{topic}-back{{subtopic}}"
+        "#
+    )
+}
+
 /// A bridge with a folder of its own, running or not.
 #[derive(Debug)]
 pub struct Bridge {
