@@ -84,6 +84,7 @@ struct Families {
     parked: Family<RouteLabel, Counter>,
     refused: Family<ReasonLabel, Counter>,
     dropped: Family<ReasonLabel, Counter>,
+    unheard: Family<RouteLabel, Counter>,
     in_flight: Family<RouteLabel, Gauge>,
     in_flight_bytes: Family<RouteLabel, Gauge>,
     oldest: Family<RouteLabel, Gauge<f64, AtomicU64>>,
@@ -111,6 +112,7 @@ impl Default for Telemetry {
             parked: Family::default(),
             refused: Family::default(),
             dropped: Family::default(),
+            unheard: Family::default(),
             in_flight: Family::default(),
             in_flight_bytes: Family::default(),
             oldest: Family::default(),
@@ -133,6 +135,7 @@ impl Default for Telemetry {
             "Messages given up by rule (QoS 0 at the limit, expired, echo, on_refuse = drop, lost by retention)",
             f.dropped.clone(),
         );
+        registry.register("unheard", "Messages published without a subscriber, as the broker says", f.unheard.clone());
         registry.register("in_flight", "Messages read and not yet settled", f.in_flight.clone());
         registry.register_with_unit(
             "in_flight",
@@ -224,6 +227,7 @@ impl Telemetry {
         for family in [&f.in_flight, &f.in_flight_bytes, &f.stalled] {
             family.remove(&route.label);
         }
+        f.unheard.remove(&route.label);
         f.oldest.remove(&route.label);
         f.latency.remove(&route.label);
         for end in [&route.source, &route.sink, &route.park] {
@@ -377,6 +381,11 @@ impl EndState {
     pub fn lag(&self, messages: i64) {
         let label = EndLabel { route: self.route.clone(), role: self.role, broker: self.broker.clone() };
         self.families.lag.get_or_create(&label).set(messages);
+    }
+
+    /// Counts a message that the broker took although nobody had subscribed. A route that has none has no series.
+    pub fn unheard(&self) {
+        self.families.unheard.get_or_create(&RouteLabel { route: self.route.clone() }).inc();
     }
 
     /// Counts messages that this end gave up by rule, under a stable short reason such as `qos0_at_limit`.

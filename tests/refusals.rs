@@ -84,6 +84,12 @@ async fn a_message_without_subtopic_goes_to_the_parent_and_one_without_its_key_i
         from.rocketmq = "bare"
         from.start = "first"
         to.mqtt = "bare-by/{key}/cmd"
+
+        [[route]]
+        name = "bare-unheard"
+        from.rocketmq = "bare"
+        from.start = "first"
+        to.mqtt = "bare-nobody-listens"
     "#;
     let bridge = Bridge::start(&settings(mosquitto, rocketmq), mapping).await;
     let mut client = Client::connect(&Login::new(mosquitto.port, "bare-device")).await;
@@ -99,6 +105,7 @@ async fn a_message_without_subtopic_goes_to_the_parent_and_one_without_its_key_i
     topics.sort();
     assert_eq!(topics, ["bare", "bare", "bare", "bare", "bare-by/m7/cmd"]);
     bridge.metric_reaches("rocketbridge_parked_total", &["bare-by-key"], 3.0, PATIENCE).await;
+    bridge.metric_reaches("rocketbridge_unheard_total", &["bare-unheard"], 4.0, PATIENCE).await;
     let listed = printed(&bridge, &["parked", "list"], 0);
     for words in ["value_missing", "value_not_allowed", "3 parked"] {
         assert!(listed.contains(words), "{words} is not in\n{listed}");

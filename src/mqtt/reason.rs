@@ -11,6 +11,7 @@ pub(super) struct Reason {
     pub(super) text: Option<String>,
 }
 
+pub(super) const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
 pub(super) const UNSUPPORTED_VERSION: u8 = 0x84;
 pub(super) const NOT_AUTHORIZED: u8 = 0x87;
 pub(super) const SERVER_BUSY: u8 = 0x89;
@@ -63,7 +64,7 @@ impl fmt::Display for Reason {
 fn words(code: u8) -> &'static str {
     match code {
         0x00 => "success",
-        0x10 => "no matching subscribers",
+        NO_MATCHING_SUBSCRIBERS => "no matching subscribers",
         0x81 => "malformed packet",
         0x82 => "protocol error",
         0x83 => "implementation specific error",

@@ -17,6 +17,7 @@ use super::{
     login::Login,
     outbox::{Outbox, Suspicion},
     packet::{self, Ack, AckKind, Codec, Incoming, Prepared},
+    reason::NO_MATCHING_SUBSCRIBERS,
     session::{self, Duty, Ending, Link},
 };
 use crate::{
@@ -163,6 +164,9 @@ impl Sink {
 
     fn answered(&mut self, ack: &Ack, link: &mut Link) {
         let id = ack.packet_id;
+        if ack.reason.code == NO_MATCHING_SUBSCRIBERS {
+            self.link.state.unheard();
+        }
         match (ack.kind, judge(&ack.reason)) {
             (AckKind::PubRec, Verdict::Stored) => {
                 if self.outbox.received(id) {

@@ -154,7 +154,7 @@ impl RocketMq {
         Access { servers: self.servers().join(";"), acl: self.options.acl, tls: self.options.tls }
     }
 
-    /// Creates a topic with a number of queues on every broker.
+    /// Creates a topic with a number of queues on every broker, and waits until each name server knows them all.
     pub async fn create_topic(&self, topic: &str, queues: u32) {
         let brokers: Vec<String> = addresses(&self.brokers);
         let request = json!({ "topic": topic, "queues": queues, "brokers": brokers });
@@ -162,15 +162,15 @@ impl RocketMq {
             self.ask("topic", request.clone()).await.ok()
         })
         .await;
-        self.route_exists(topic).await;
-    }
-
-    /// Waits until the name servers know a topic.
-    pub async fn route_exists(&self, topic: &str) {
-        eventually(&format!("topic {topic} has a route"), Duration::from_secs(30), || async {
-            self.ask("read", json!({ "topic": topic, "from": {}, "max": 0 })).await.ok()
-        })
-        .await;
+        let all = self.brokers.len() * queues as usize;
+        for server in self.servers() {
+            let known_there = Access { servers: server.clone(), ..self.access() };
+            eventually(&format!("{server} knows topic {topic}"), Duration::from_secs(30), || async {
+                let told = known_there.ask("read", json!({ "topic": topic, "from": {}, "max": 0 })).await.ok()?;
+                (told["next"].as_object()?.len() == all).then_some(())
+            })
+            .await;
+        }
     }
 
     /// Runs a command of RocketMQ's own admin tool, such as `["deleteTopic", "-c", "test", "-t", "orders"]`.

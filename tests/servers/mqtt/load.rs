@@ -221,10 +221,11 @@ impl Drop for Subscriber {
     }
 }
 
-async fn count_all(mut login: Login, filter: String, tally: Arc<Mutex<Tally>>, subscriptions: Arc<AtomicU64>) {
+async fn count_all(login: Login, filter: String, tally: Arc<Mutex<Tally>>, subscriptions: Arc<AtomicU64>) {
+    // Mosquitto never writes a session that began clean to its database, and what waits there for it is gone.
+    let login = login.resume();
     loop {
         let _ = count_connected(&login, &filter, &tally, &subscriptions).await;
-        login.clean = false;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
