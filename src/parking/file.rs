@@ -89,8 +89,7 @@ impl ParkedFile {
         lock.lock()?;
         let path = self.path();
         let is_new = !path.exists();
-        // Payloads are nobody else's to read.
-        let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(&path)?;
+        let mut file = private().append(true).open(&path)?;
         let mut text = if ends_torn(&path)? { String::from("\n") } else { String::new() };
         for record in records {
             text.push_str(&record.to_line());
@@ -131,6 +130,13 @@ impl ParkedFile {
         read_lines(&replaying, BufReader::new(File::open(&replaying)?), |parked| lines.push(parked))?;
         Ok(Replay { file: replaying, lines, _guard: guard })
     }
+}
+
+/// To open files of messages with, which are nobody else's to read.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.create(true).mode(0o600);
+    options
 }
 
 /// Whether the last byte is not an end of line.
@@ -222,7 +228,7 @@ fn rewrite(path: &Path, left: &[&Parked]) -> io::Result<()> {
         }
     }
     let fresh = path.with_extension("fresh");
-    let mut file = File::create(&fresh)?;
+    let mut file = private().write(true).truncate(true).open(&fresh)?;
     file.write_all(&kept)?;
     file.sync_all()?;
     fs::rename(fresh, path)
@@ -280,5 +286,7 @@ mod tests {
         let left: Vec<_> =
             parked.list().expect("read").into_iter().map(|line| line.record.ok().map(|r| r.topic())).collect();
         assert_eq!(left, [Some("b".into()), None, Some("later".into())]);
+        let mode = fs::metadata(parked.replaying()).expect("what is left").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "what is left is still nobody else's to read");
     }
 }
