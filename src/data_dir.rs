@@ -51,20 +51,38 @@ impl DataDir {
     /// Makes the folder if need be, and holds it until dropped.
     pub fn open(path: &Path) -> Result<Self, DataDirError> {
         let failed = |error| DataDirError::Io { path: path.to_owned(), error };
+        let is_new = !path.exists();
         fs::create_dir_all(path).map_err(failed)?;
         let lock = OpenOptions::new().create(true).append(true).open(path.join("lock")).map_err(failed)?;
         lock.try_lock().map_err(|_| DataDirError::InUse(path.to_owned()))?;
         let format = path.join("format");
         match fs::read_to_string(&format) {
             Ok(found) if found.trim() == FORMAT => {}
-            Ok(found) => return Err(DataDirError::Format { path: path.to_owned(), found: found.trim().to_owned() }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                File::create(&format).and_then(|mut file| writeln!(file, "{FORMAT}")).map_err(failed)?;
+            // A crash may have kept the file's name and not what was written to it.
+            Ok(found) if !found.trim().is_empty() => {
+                return Err(DataDirError::Format { path: path.to_owned(), found: found.trim().to_owned() });
             }
-            Err(error) => return Err(failed(error)),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+            Ok(_) | Err(_) => {
+                let written = File::create(&format).and_then(|mut file| {
+                    writeln!(file, "{FORMAT}")?;
+                    file.sync_all()?;
+                    sync_folder(path)
+                });
+                written.map_err(failed)?;
+            }
+        }
+        if is_new {
+            let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+            sync_folder(above.unwrap_or(Path::new("."))).map_err(failed)?;
         }
         Ok(Self { _lock: lock })
     }
+}
+
+/// Returns once the names in a folder are on disk: a synced file without its name is lost all the same.
+pub fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
 }
 
 /// The key that signs the loop guard's marks when the settings give none: made once, kept for this user alone.
@@ -82,7 +100,7 @@ pub fn loop_key(data_dir: &Path) -> Result<Secret, DataDirError> {
     let key = STANDARD.encode(key);
     let mut file =
         OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(&path).map_err(failed)?;
-    writeln!(file, "{key}").and_then(|()| file.sync_all()).map_err(failed)?;
+    writeln!(file, "{key}").and_then(|()| file.sync_all()).and_then(|()| sync_folder(data_dir)).map_err(failed)?;
     Ok(Secret::new(key))
 }
 
@@ -110,5 +128,13 @@ mod tests {
         drop(DataDir::open(&path).unwrap());
         fs::write(path.join("format"), "2\n").unwrap();
         assert!(matches!(DataDir::open(&path), Err(DataDirError::Format { .. })));
+    }
+
+    #[test]
+    fn a_format_that_a_crash_left_empty_is_written_again() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("format"), "").unwrap();
+        drop(DataDir::open(folder.path()).unwrap());
+        assert_eq!(fs::read_to_string(folder.path().join("format")).unwrap().trim(), FORMAT);
     }
 }

@@ -11,7 +11,10 @@ use std::{
 };
 
 use super::record::{Record, RecordError};
-use crate::delivery::{Delivery, SourceLink, Ticket};
+use crate::{
+    data_dir::sync_folder,
+    delivery::{Delivery, SourceLink, Ticket},
+};
 
 /// How many parked messages a replay passes on at a time.
 const BATCH: usize = 64;
@@ -88,7 +91,6 @@ impl ParkedFile {
         let lock = self.lock("lock")?;
         lock.lock()?;
         let path = self.path();
-        let is_new = !path.exists();
         let mut file = private().append(true).open(&path)?;
         let mut text = if ends_torn(&path)? { String::from("\n") } else { String::new() };
         for record in records {
@@ -97,10 +99,10 @@ impl ParkedFile {
         }
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
-        if is_new {
-            File::open(&self.folder)?.sync_all()?;
-        }
-        Ok(())
+        // The names too, and each time: what a try that failed has made is not known to be on disk. Where nothing is
+        // new it costs next to nothing.
+        sync_folder(&self.folder)?;
+        self.folder.parent().map_or(Ok(()), sync_folder)
     }
 
     /// Every parked message of this route, an unfinished replay's first.
