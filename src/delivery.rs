@@ -78,6 +78,9 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// The kind of a message that its source could not read. What is parked of it is raw, and no message's payload.
+    pub const UNDECODABLE: &str = "undecodable";
+
     /// A refusal of a kind, with its reason.
     pub fn new(kind: &'static str, reason: impl Into<String>) -> Self {
         Self { kind, reason: reason.into() }

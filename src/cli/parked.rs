@@ -129,18 +129,13 @@ async fn replay(settings: &Settings, routes: Vec<Route>, name: &str) -> anyhow::
     let begin = epoch_millis();
     let mut all = vec![replay::replay_topic(&route, settings, begin, orders.clone()).await];
     let file = ParkedFile::new(&settings.data_dir, name);
-    for _ in 0..2 {
-        // A replay that was cut short comes first; what was parked since is in the other file.
-        if file.list().with_context(|| format!("cannot read {}", file.path().display()))?.is_empty() {
-            break;
-        }
-        let unfinished = file.has_unfinished_replay();
+    if !file.list().with_context(|| format!("cannot read {}", file.path().display()))?.is_empty() {
         let taken = file.take().with_context(|| format!("cannot take {}", file.path().display()))?;
-        print(&format!("sending {} from {}\n", taken.lines().len(), file.path().display()))?;
-        all.push(replay::replay_file(&route, settings, taken, orders.clone()).await);
-        if !unfinished {
-            break;
+        print(&format!("sending {} from {}\n", taken.sendable(), file.path().display()))?;
+        if taken.staying() > 0 {
+            print(&format!("{} stay there: what could not be read cannot be sent\n", taken.staying()))?;
         }
+        all.push(replay::replay_file(&route, settings, taken, orders.clone()).await);
     }
     let sum = |part: fn(&Replayed) -> u64| all.iter().map(part).sum::<u64>();
     let (stored, again) = (sum(|one| one.stored), sum(|one| one.parked_again));

@@ -37,6 +37,13 @@ pub struct Parked {
     pub record: Result<Record, RecordError>,
 }
 
+impl Parked {
+    /// The record that can be sent again: one that could be read, of a message that could be read.
+    fn sendable(&self) -> Option<&Record> {
+        self.record.as_ref().ok().filter(|record| !record.is_raw())
+    }
+}
+
 impl ParkedFile {
     /// The file of a route. Nothing is created yet.
     pub fn new(data_dir: &Path, route: &str) -> Self {
@@ -68,14 +75,9 @@ impl ParkedFile {
         self.folder.join(format!("{}.jsonl", self.route))
     }
 
-    /// What a replay has taken away and not finished.
+    /// What a replay has taken away, and left.
     fn replaying(&self) -> PathBuf {
         self.folder.join(format!("{}.replaying.jsonl", self.route))
-    }
-
-    /// Whether a replay was cut short: [`ParkedFile::take`] goes on with it.
-    pub fn has_unfinished_replay(&self) -> bool {
-        self.replaying().exists()
     }
 
     fn lock(&self, name: &str) -> io::Result<File> {
@@ -105,7 +107,7 @@ impl ParkedFile {
         self.folder.parent().map_or(Ok(()), sync_folder)
     }
 
-    /// Every parked message of this route, an unfinished replay's first.
+    /// Every parked message of this route, those that an earlier replay left first.
     pub fn list(&self) -> io::Result<Vec<Parked>> {
         let mut all = Vec::new();
         for path in [self.replaying(), self.path()] {
@@ -117,16 +119,25 @@ impl ParkedFile {
         Ok(all)
     }
 
-    /// Takes the parked messages away for a replay. Refused while another replay of this route is under way.
-    /// An unfinished replay is gone on with; call again for what was parked since.
+    /// Takes the parked messages away for a replay, with what an earlier one left. Refused while another replay of
+    /// this route is under way.
     pub fn take(&self) -> io::Result<Replay> {
         let guard = self.lock("replay.lock")?;
         guard.try_lock().map_err(|_| io::Error::new(io::ErrorKind::WouldBlock, "another replay of this route runs"))?;
         let lock = self.lock("lock")?;
         lock.lock()?;
-        let replaying = self.replaying();
+        let (path, replaying) = (self.path(), self.replaying());
         if !replaying.exists() {
-            fs::rename(self.path(), &replaying)?;
+            fs::rename(path, &replaying)?;
+        } else if path.exists() {
+            // A crash in between costs duplicates.
+            let mut all = private().append(true).open(&replaying)?;
+            if ends_torn(&replaying)? {
+                all.write_all(b"\n")?;
+            }
+            io::copy(&mut File::open(&path)?, &mut all)?;
+            all.sync_all()?;
+            fs::remove_file(path)?;
         }
         let mut lines = Vec::new();
         read_lines(&replaying, BufReader::new(File::open(&replaying)?), |parked| lines.push(parked))?;
@@ -175,21 +186,26 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// The messages that will be sent, and the lines that cannot be read.
-    pub fn lines(&self) -> &[Parked] {
-        &self.lines
+    /// How many messages will be sent.
+    pub fn sendable(&self) -> usize {
+        self.lines.iter().filter(|parked| parked.sendable().is_some()).count()
+    }
+
+    /// How many lines stay where they are: they are no record, or hold what could not be read.
+    pub fn staying(&self) -> usize {
+        self.lines.len() - self.sendable()
     }
 }
 
 /// A source that reads parked messages. It ends when all are settled; then it removes the file, but for lines that
-/// were not readable or not settled, which stay.
+/// cannot be sent or were not settled, and says how many stay.
 pub async fn replay_source(replay: Replay, link: SourceLink) -> io::Result<usize> {
     let SourceLink { deliveries, mut settled, state } = link;
     state.up();
     let mut waiting: Vec<Option<&Parked>> = replay.lines.iter().map(Some).collect();
     let mut sent: Ticket = 0;
     let mut to_send = replay.lines.iter().enumerate().filter_map(|(index, parked)| {
-        let message = parked.record.as_ref().ok()?.message().ok()?;
+        let message = parked.sendable()?.message().ok()?;
         Some(Delivery { ticket: index as Ticket, message, suspected_duplicate: true, unreadable: None })
     });
     loop {
@@ -292,6 +308,37 @@ mod tests {
         assert_eq!(left, [Some("b".into()), None, Some("later".into())]);
         let mode = fs::metadata(parked.replaying()).expect("what is left").permissions().mode();
         assert_eq!(mode & 0o077, 0, "what is left is still nobody else's to read");
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_read_stays_and_is_never_sent() {
+        let data = tempfile::tempdir().expect("a folder");
+        let parked = ParkedFile::new(data.path(), "r");
+        let raw = Message::new(Topic::from_mqtt("raw"), "half a record");
+        let raw = Record::new("r", &raw, &Refusal::new(Refusal::UNDECODABLE, "cut short"), 1);
+        parked.append(&[raw, record("a")]).expect("written");
+        let replay = parked.take().expect("taken");
+        assert_eq!((replay.sendable(), replay.staying()), (1, 1));
+        assert_eq!(all_settled(replay).await, ["a"]);
+        parked.append(&[record("later")]).expect("written");
+        let topics = |lines: Vec<Parked>| lines.into_iter().map(|line| line.record.expect("ours").topic());
+        assert_eq!(topics(parked.list().expect("read")).collect::<Vec<_>>(), ["raw", "later"]);
+        assert_eq!(all_settled(parked.take().expect("taken")).await, ["later"], "what stays hides nothing");
+        assert_eq!(topics(parked.list().expect("read")).collect::<Vec<_>>(), ["raw"]);
+    }
+
+    /// Replays, settles all that is sent, and gives its topics.
+    async fn all_settled(replay: Replay) -> Vec<String> {
+        let (link, mut handle) = source_link(Telemetry::default().route("r", "file", "far", "file").source);
+        let source = tokio::spawn(replay_source(replay, link));
+        let mut topics = Vec::new();
+        while let Some(batch) = handle.deliveries.recv().await {
+            topics.extend(batch.iter().map(|delivery| delivery.message.topic.as_str().to_owned()));
+            let tickets = batch.iter().map(|delivery| delivery.ticket);
+            handle.settled.send(tickets.collect()).expect("the source listens");
+        }
+        source.await.expect("no panic").expect("written");
+        topics
     }
 
     /// Many thousands are nothing unusual after a wrong mapping.

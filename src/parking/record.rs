@@ -99,6 +99,11 @@ impl Record {
         }
     }
 
+    /// Whether it holds what a source could not read: bytes that were no message, and must not be sent as one.
+    pub fn is_raw(&self) -> bool {
+        self.kind == Refusal::UNDECODABLE
+    }
+
     /// The line, without its end.
     pub fn to_line(&self) -> String {
         serde_json::to_string(self).expect("strings, numbers and lists of them are JSON")

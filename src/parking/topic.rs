@@ -9,7 +9,7 @@ use tokio::time::timeout;
 use tracing::warn;
 
 use super::record::Record;
-use crate::delivery::{Delivery, SourceHandle, SourceLink, Ticket};
+use crate::delivery::{Delivery, Refusal, SourceHandle, SourceLink, Ticket};
 
 /// Nothing came for this long: the topic has been read to its end.
 const END: Duration = Duration::from_secs(3);
@@ -50,7 +50,8 @@ pub async fn replay(route: &str, begin: u64, mut topic: SourceHandle, mut link: 
     }
 }
 
-/// The deliveries that are this route's, and the tickets of those that are not.
+/// The deliveries that are this route's, and the tickets of those that are not. What could not be read once is parked
+/// again, at the end of the topic: there is no leaving it where it is and going on behind it.
 fn sort_out(batch: Vec<Delivery>, route: &str, begin: u64, reading: &mut bool) -> (Vec<Delivery>, Vec<Ticket>) {
     let (mut deliveries, mut passed_over) = (Vec::new(), Vec::new());
     for delivery in batch {
@@ -59,8 +60,11 @@ fn sort_out(batch: Vec<Delivery>, route: &str, begin: u64, reading: &mut bool) -
             *reading = false;
             break;
         }
-        match record.and_then(|record| record.message().ok()) {
-            Some(message) => deliveries.push(Delivery { message, suspected_duplicate: true, ..delivery }),
+        match record.and_then(|record| Some((record.message().ok()?, record))) {
+            Some((message, record)) => {
+                let unreadable = record.is_raw().then(|| Refusal::new(Refusal::UNDECODABLE, record.reason));
+                deliveries.push(Delivery { message, suspected_duplicate: true, unreadable, ..delivery });
+            }
             None => passed_over.push(delivery.ticket),
         }
     }
@@ -82,7 +86,7 @@ fn readable(delivery: &Delivery, route: &str) -> Option<Record> {
 mod tests {
     use super::*;
     use crate::{
-        delivery::{Refusal, source_link},
+        delivery::source_link,
         message::{Message, Topic},
         telemetry::Telemetry,
     };
@@ -108,6 +112,23 @@ mod tests {
         assert_eq!(topic_settled.recv().await.unwrap(), [0]);
         route.settled.send(vec![1]).unwrap();
         assert_eq!(topic_settled.recv().await.unwrap(), [1]);
+        replay.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_could_not_be_read_is_parked_again_and_never_sent() {
+        let telemetry = Telemetry::default().route("r", "main", "edge", "main");
+        let (topic_link, topic) = source_link(telemetry.source.clone());
+        let (link, mut route) = source_link(telemetry.source.clone());
+        let raw = Message::new(Topic::from_parts("t", ""), vec![0, 255]);
+        let refusal = Refusal::new(Refusal::UNDECODABLE, "cut short");
+        let mut delivery = parked(0, "r", 1);
+        delivery.message.payload = Record::new("r", &raw, &refusal, 1).to_line().into();
+        topic_link.deliveries.send(vec![delivery]).await.unwrap();
+        let replay = tokio::spawn(async move { replay("r", 100, topic, link).await });
+        let sent = route.deliveries.recv().await.unwrap();
+        assert_eq!((sent[0].unreadable.as_ref(), &sent[0].message.payload[..]), (Some(&refusal), &[0, 255][..]));
+        drop(route);
         replay.await.unwrap();
     }
 }

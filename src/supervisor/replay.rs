@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+    time::timeout,
+};
 
 use super::task::{self, CLOSE};
 use crate::{
@@ -22,7 +26,7 @@ pub struct Replayed {
     pub stored: u64,
     /// Messages that were refused again, and are parked again.
     pub parked_again: u64,
-    /// Messages in flight when the replay was told to end. They stay parked.
+    /// Messages that stay parked: they were not confirmed before the replay was told to end, or cannot be sent at all.
     pub left: usize,
 }
 
@@ -43,14 +47,20 @@ pub async fn replay_file(
     orders: watch::Receiver<Order>,
 ) -> Replayed {
     let telemetry = telemetry(route);
+    let all = taken.sendable() + taken.staying();
+    let (tell, told) = oneshot::channel();
     let ended = task::run_once(route, settings, &telemetry, orders, |link| {
         tokio::spawn(async move {
-            if let Err(error) = parking::replay_source(taken, link).await {
-                tracing::error!(%error, "cannot take what was sent out of the file of parked messages: a second replay sends it again");
+            match parking::replay_source(taken, link).await {
+                Ok(left) => drop(tell.send(left)),
+                Err(error) => {
+                    tracing::error!(%error, "cannot take what was sent out of the file of parked messages: a second replay sends it again")
+                }
             }
         })
     });
-    replayed(ended.await, &telemetry)
+    let replayed = replayed(ended.await, &telemetry);
+    Replayed { left: told.await.unwrap_or(all), ..replayed }
 }
 
 /// Sends what a route parked in its topic before `begin`, in milliseconds since the epoch.

@@ -166,7 +166,7 @@ fn unreadable(shared: &Shared, queue: &Queue, offset: u64, bad: &Undecodable) ->
     warn!(topic = shared.from.topic, %reason, "a stored message cannot be read");
     let raw = Bytes::copy_from_slice(&bad.raw);
     let message = Message::new(Topic::from_parts(&shared.from.topic, ""), raw);
-    let unreadable = Some(Refusal::new("undecodable", reason));
+    let unreadable = Some(Refusal::new(Refusal::UNDECODABLE, reason));
     Delivery { ticket: 0, message, suspected_duplicate: false, unreadable }
 }
 
