@@ -11,6 +11,9 @@ pub mod client;
 
 pub mod allocation;
 
+#[cfg(test)]
+mod fake_server;
+
 pub mod offsets;
 pub mod sink;
 

@@ -4,18 +4,17 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    task::JoinHandle,
-    time::timeout,
-};
+use serde_json::json;
+use tokio::{task::JoinHandle, time::timeout};
 
 use super::*;
 use crate::{
     delivery::{OrderKey, SinkHandle, sink_link},
     message::Topic,
-    rocketmq::wire::{batch::parts, code, frame::Frame},
+    rocketmq::{
+        fake_server::{Answer, FakeServer},
+        wire::{batch::parts, code, frame::Frame},
+    },
     settings::StoredWhen,
     telemetry::{EndState, Telemetry},
 };
@@ -25,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// A name server and a broker in one, which does what it is told.
 #[derive(Default)]
 struct Fake {
+    address: String,
     /// Queues of the topic `t`; 0: there is no such topic.
     queues: u32,
     /// What the next sends are answered with; none: the connection is cut.
@@ -45,10 +45,10 @@ fn lock(fake: &Shared) -> MutexGuard<'_, Fake> {
 
 impl Fake {
     /// The code and body of an answer; nothing cuts the connection.
-    fn answer(&mut self, request: &Frame, address: &str) -> Option<(i32, String)> {
+    fn answer(&mut self, request: &Frame) -> Option<(i32, String)> {
         match request.code {
             code::request::GET_ROUTEINFO_BY_TOPIC if self.queues == 0 => Some((17, String::new())),
-            code::request::GET_ROUTEINFO_BY_TOPIC => Some((0, self.route(address))),
+            code::request::GET_ROUTEINFO_BY_TOPIC => Some((0, self.route())),
             code::request::SEND_BATCH_MESSAGE | code::request::SEND_MESSAGE_V2 => {
                 self.send(request).map(|code| (code, String::new()))
             }
@@ -56,8 +56,8 @@ impl Fake {
         }
     }
 
-    fn route(&self, address: &str) -> String {
-        let queues = self.queues;
+    fn route(&self) -> String {
+        let (address, queues) = (&self.address, self.queues);
         format!(
             r#"{{"brokerDatas":[{{"brokerAddrs":{{"0":"{address}"}},"brokerName":"b"}}],
             "queueDatas":[{{"brokerName":"b","perm":6,"readQueueNums":{queues},"writeQueueNums":{queues}}}]}}"#
@@ -91,39 +91,27 @@ fn bodies(mut batch: Bytes) -> Vec<Bytes> {
     bodies
 }
 
-async fn serve(fake: Shared, address: String, mut stream: TcpStream) {
-    let mut buffer = BytesMut::new();
-    while stream.read_buf(&mut buffer).await.is_ok_and(|count| count > 0) {
-        while let Some(request) = Frame::decode(&mut buffer).unwrap() {
-            let Some((code, body)) = lock(&fake).answer(&request, &address) else { return };
-            let header = format!(r#"{{"code":{code},"flag":1,"opaque":{}}}"#, request.opaque);
-            let lengths = [4 + header.len() + body.len(), header.len()].map(|length| u32::try_from(length).unwrap());
-            let out = [&lengths[0].to_be_bytes(), &lengths[1].to_be_bytes(), header.as_bytes(), body.as_bytes()];
-            stream.write_all(&out.concat()).await.unwrap();
-        }
-    }
-}
-
 struct Bench {
     fake: Shared,
+    _server: FakeServer,
     handle: SinkHandle,
     state: Arc<EndState>,
     sink: JoinHandle<()>,
 }
 
 async fn start(fake: Fake) -> Bench {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
     let fake = Arc::new(Mutex::new(fake));
-    let (served, name_server) = (fake.clone(), address.clone());
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(serve(served.clone(), address.clone(), stream));
-        }
-    });
+    let served = fake.clone();
+    let server = FakeServer::start(move |request| {
+        let answer = lock(&served).answer(&request);
+        async move { answer.map(|(code, body)| Answer::new(code, json!({}), body)) }
+    })
+    .await;
+    let address = server.address.to_string();
+    lock(&fake).address.clone_from(&address);
     let cluster = Arc::new(RocketMqCluster {
         name: "main".to_owned(),
-        name_servers: vec![name_server],
+        name_servers: vec![address],
         access_key: None,
         secret_key: None,
         tls: None,
@@ -137,7 +125,7 @@ async fn start(fake: Fake) -> Bench {
     let (link, handle) = sink_link(state.clone());
     let limits = Limits { messages: 1000, bytes: 1 << 20 };
     let sink = tokio::spawn(async move { run(cluster, "r", limits, link).await });
-    Bench { fake, handle, state, sink }
+    Bench { fake, _server: server, handle, state, sink }
 }
 
 fn outgoing(ticket: Ticket, key: u64, topic: &str, body: impl Into<Bytes>) -> Outgoing {
