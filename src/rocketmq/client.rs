@@ -26,6 +26,7 @@ use super::{
     wire::{
         acl,
         code::{request, response},
+        consume::decode_masters,
         frame::{Fields, Frame, Request},
         route::{TopicRoute, route_request},
     },
@@ -44,6 +45,9 @@ pub enum CallError {
     /// The topic is known to no name server, or not to the broker.
     #[error("there is no such topic: {0}")]
     TopicNotExist(String),
+    /// The name servers know no broker, as when a cluster starts, so they cannot tell whether there is a topic.
+    #[error("the name servers know no broker")]
+    NoBroker,
     /// The broker cannot take it now: busy, no space, no room in a queue.
     #[error("the broker is busy: {remark} (code {code})")]
     Busy {
@@ -185,6 +189,25 @@ impl Client {
             }
         }
         Ok(Arc::new(route))
+    }
+
+    /// The same, for those to whom a missing topic means something: "no such topic" is then sure.
+    pub async fn sure_route(&self, topic: &str) -> Result<Arc<TopicRoute>, CallError> {
+        match self.route(topic).await {
+            Err(CallError::TopicNotExist(_)) => {
+                self.masters().await?;
+                // The first answer may be older than the brokers.
+                self.route(topic).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// The addresses of all masters of the cluster, at least one.
+    pub async fn masters(&self) -> Result<Vec<String>, CallError> {
+        let answer = self.ask_name_servers(Request::new(request::GET_BROKER_CLUSTER_INFO)).await?;
+        let masters = decode_masters(&answer.body).map_err(CallError::Unreadable)?;
+        if masters.is_empty() { Err(CallError::NoBroker) } else { Ok(masters) }
     }
 
     /// Where the master of a broker is, from the routes read so far.

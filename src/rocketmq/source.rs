@@ -11,15 +11,16 @@ mod holds;
 pub mod probe;
 mod pull;
 mod start;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
 
 use super::{
-    client::{CallError, Client, Response},
+    client::{CallError, Client, Push, Response},
     wire::{
-        code::request,
         consume::{self, Member},
         frame::Request,
     },
@@ -50,6 +51,26 @@ struct Shared {
 }
 
 impl Shared {
+    /// What the tasks of a source share, and what brokers ask of it.
+    fn new(
+        from: FromRocketMq,
+        route_name: &str,
+        limits: Limits,
+        state: Arc<EndState>,
+    ) -> (Arc<Self>, mpsc::Receiver<Push>) {
+        let (client, pushes) = Client::new(from.cluster.clone(), route_name);
+        let member = Member {
+            client_id: client.client_id().to_owned(),
+            group: client.with_namespace(&from.group),
+            topic: client.with_namespace(&from.topic),
+            tags: from.tags.clone(),
+            version: epoch_millis(),
+        };
+        let pull_most = limits.messages.clamp(1, PULL_MOST);
+        let shared = Self { client, member, from, pull_most, state, holds: Mutex::default(), wake: Notify::new() };
+        (Arc::new(shared), pushes)
+    }
+
     fn holds(&self) -> MutexGuard<'_, Holds> {
         self.holds.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -73,23 +94,7 @@ impl Shared {
 /// commits, gives up its queues and returns, in about a second at most.
 pub async fn run(from: FromRocketMq, route_name: &str, limits: Limits, link: SourceLink) {
     let SourceLink { deliveries, mut settled, state } = link;
-    let (client, pushes) = Client::new(from.cluster.clone(), route_name);
-    let member = Member {
-        client_id: client.client_id().to_owned(),
-        group: client.with_namespace(&from.group),
-        topic: client.with_namespace(&from.topic),
-        tags: from.tags.clone(),
-        version: epoch_millis(),
-    };
-    let shared = Arc::new(Shared {
-        client,
-        member,
-        from,
-        pull_most: limits.messages.clamp(1, PULL_MOST),
-        state,
-        holds: Mutex::default(),
-        wake: Notify::new(),
-    });
+    let (shared, pushes) = Shared::new(from, route_name, limits, state);
     let mut group = Group::new(shared.clone(), deliveries, pushes);
     tokio::select! {
         () = settle(&shared, &mut settled) => {}
@@ -116,19 +121,7 @@ pub async fn retire(cluster: Arc<RocketMqCluster>, group: &str) -> Result<(), Ca
     let limit = cluster.request_timeout;
     let (client, _pushes) = Client::new(cluster.clone(), "retire");
     let group = client.with_namespace(group);
-    let mut masters = Err(CallError::Unreadable("no name server is configured".to_owned()));
-    for server in &cluster.name_servers {
-        masters = match client.call_address(server, Request::new(request::GET_BROKER_CLUSTER_INFO), limit).await {
-            Ok(answer) => {
-                answer.success().and_then(|answer| consume::decode_masters(&answer.body).map_err(CallError::Unreadable))
-            }
-            Err(error) => Err(error),
-        };
-        if masters.is_ok() {
-            break;
-        }
-    }
-    for address in masters? {
+    for address in client.masters().await? {
         client.call_address(&address, consume::delete_group(&group), limit).await?.success()?;
     }
     Ok(())

@@ -106,6 +106,31 @@ async fn a_missing_topic_and_a_missing_name_server_are_waited_for() {
     reader.stop().await;
 }
 
+/// As when a whole machine starts: the name server is there first, and knows no broker and no topic.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs servers: scripts/test runs it"]
+async fn old_messages_are_no_new_ones_when_the_cluster_starts_with_the_reader() {
+    let mut rocketmq = one_broker().await;
+    rocketmq.create_topic("boot", 2).await;
+    numbered(&rocketmq, "boot", 0..5).await;
+    rocketmq.brokers[0].terminate();
+    rocketmq.name_servers[0].kill();
+    rocketmq.name_servers[0].restart().await;
+    let seen = Arc::<Mutex<Seen>>::default();
+    let reader = read(from(&rocketmq, "boot", "GID_boot", Start::Last), "boot", &seen, false);
+    eventually("the reader has asked", PATIENCE, || async {
+        reader.telemetry.source.reason().unwrap_or_default().contains("know no broker").then_some(())
+    })
+    .await;
+    rocketmq.brokers[0].restart().await;
+    rocketmq.ready().await;
+    reader.up().await;
+    numbered(&rocketmq, "boot", 5..8).await;
+    distinct(&seen, 3).await;
+    assert_eq!(first_number(&seen), 5);
+    reader.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs servers: scripts/test runs it"]
 async fn messages_of_a_java_producer_come_as_they_were() {

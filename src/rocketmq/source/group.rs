@@ -111,7 +111,7 @@ impl Group {
     }
 
     /// Does all that is to be done now, and says what could not be done.
-    async fn round(&mut self) -> Option<String> {
+    pub(super) async fn round(&mut self) -> Option<String> {
         let looked_up = self.look_up_route().await;
         let Some(route) = self.route.clone() else { return looked_up.err().map(|error| error.to_string()) };
         self.unfinished |= looked_up.is_err();
@@ -143,7 +143,7 @@ impl Group {
     }
 
     async fn look_up_route(&mut self) -> Result<(), CallError> {
-        match self.shared.client.route(&self.shared.member.topic).await {
+        match self.shared.client.sure_route(&self.shared.member.topic).await {
             Ok(route) => {
                 self.route = Some(route);
                 Ok(())

@@ -15,7 +15,7 @@ use crate::{
 pub async fn probe(cluster: Arc<RocketMqCluster>, topic: &str) -> Result<Option<usize>, CallError> {
     let (client, _pushes) = Client::new(cluster, "probe");
     let topic = client.with_namespace(topic);
-    let route = match client.route(&topic).await {
+    let route = match client.sure_route(&topic).await {
         Err(CallError::TopicNotExist(_)) => return Ok(None),
         answer => answer?,
     };
