@@ -99,14 +99,18 @@ pub(super) async fn leave(shared: &Arc<Shared>) {
     for (broker, queues) in brokers {
         let shared = shared.clone();
         goodbyes.spawn(async move {
-            if !queues.is_empty() {
-                let _ = shared.ask(&broker, shared.member.unlock(&queues)).await;
-            }
+            unlock(&shared, &queues).await;
             let _ = shared.ask(&broker, shared.member.unregister()).await;
         });
     }
-    // Whoever does not hear it finds out by himself: locks last 60 s, members 2 minutes.
+    // Whoever does not hear it finds out by himself: members last 2 minutes.
     let _ = timeout(GOODBYE, goodbyes.join_all()).await;
+}
+
+/// Unlocks queues of one broker. A broker that does not hear it finds out by itself: a lock lasts 60 s.
+pub(super) async fn unlock(shared: &Shared, queues: &[Queue]) {
+    let Some(Queue { broker, .. }) = queues.first() else { return };
+    let _ = shared.ask(broker, shared.member.unlock(queues)).await;
 }
 
 /// Gives up a queue that another member shall read: waits for what is in flight, commits, unlocks.
@@ -136,7 +140,7 @@ pub(super) async fn give_up(shared: Arc<Shared>, hold: Hold, queue: Queue) {
         }
         sleep(LOOK).await;
     }
-    let _ = shared.ask(&queue.broker, shared.member.unlock(std::slice::from_ref(&queue))).await;
+    unlock(&shared, std::slice::from_ref(&queue)).await;
     shared.holds().close(hold);
     shared.wake.notify_one();
 }

@@ -130,11 +130,13 @@ impl Group {
             }
         };
         self.give_up_others(&share, &readable);
-        let taken = self.lock(&share, &mut fault).await;
+        // A broker counts a lock from some time after this.
+        let asked = Instant::now();
+        let taken = self.lock(&share, asked, &mut fault).await;
         if !taken.is_empty() && !self.deliveries.is_closed() {
             let mut begun = Vec::new();
             let started = start::offsets(&self.shared, &mut self.past, &taken, &readable, &mut begun).await;
-            self.begin(begun);
+            self.begin(begun, asked);
             if let Err(error) = started {
                 fault.get_or_insert_with(|| format!("cannot tell where to start: {error}"));
             }
@@ -226,8 +228,8 @@ impl Group {
         }
     }
 
-    /// Takes and renews locks; gives the queues that were taken and are not read yet.
-    async fn lock(&mut self, share: &[Queue], fault: &mut Option<String>) -> Vec<Queue> {
+    /// Takes and renews locks; gives the queues of our share that were taken and are not read yet.
+    async fn lock(&mut self, share: &[Queue], asked: Instant, fault: &mut Option<String>) -> Vec<Queue> {
         let mut wanted: BTreeMap<Arc<str>, Vec<Queue>> = BTreeMap::new();
         {
             let holds = self.shared.holds();
@@ -246,7 +248,10 @@ impl Group {
                 Ok(locked) => {
                     for queue in wanted.remove(&broker).unwrap_or_default() {
                         let ok = locked.contains(&queue);
-                        self.one_lock(queue, ok, &mut taken, fault).await;
+                        self.one_lock(&queue, ok, asked, fault).await;
+                        if ok && self.shared.holds().of(&queue).is_none() {
+                            taken.push(queue);
+                        }
                     }
                 }
                 Err(error) => {
@@ -254,34 +259,36 @@ impl Group {
                 }
             }
         }
+        // One that was given up meanwhile may have been locked again behind that.
+        let (taken, others): (Vec<_>, Vec<_>) = taken.into_iter().partition(|queue| share.contains(queue));
+        for queue in others {
+            commit::unlock(&self.shared, &[queue]).await;
+        }
         taken
     }
 
-    async fn one_lock(&mut self, queue: Queue, locked: bool, taken: &mut Vec<Queue>, fault: &mut Option<String>) {
-        let hold = self.shared.holds().of(&queue);
+    /// Renews a hold whose queue was locked, and ends one whose queue is another member's or has to begin anew.
+    async fn one_lock(&mut self, queue: &Queue, locked: bool, asked: Instant, fault: &mut Option<String>) {
+        let hold = self.shared.holds().of(queue);
+        self.unfinished |= !locked;
         match (hold, locked) {
-            (Some(hold), true) => match self.is_still_ours(hold, &queue).await {
+            (Some(hold), true) => match self.is_still_ours(hold, queue).await {
                 Ok(true) => {
                     if let Some(reading) = self.shared.holds().get_mut(hold) {
-                        reading.confirmed = Instant::now();
+                        reading.confirmed = asked;
                     }
                 }
-                Ok(false) => {
-                    self.drop_hold(hold);
-                    taken.push(queue);
-                }
+                Ok(false) => self.drop_hold(hold),
                 Err(error) => {
                     fault.get_or_insert_with(|| error.to_string());
                 }
             },
             (Some(hold), false) => {
-                let Queue { broker, id } = &queue;
+                let Queue { broker, id } = queue;
                 warn!(group = self.shared.from.group, %broker, queue = id, "another member took a queue");
                 self.drop_hold(hold);
-                self.unfinished = true;
             }
-            (None, true) => taken.push(queue),
-            (None, false) => self.unfinished = true,
+            (None, _) => {}
         }
     }
 
@@ -303,14 +310,14 @@ impl Group {
         self.shared.holds().close(hold);
     }
 
-    fn begin(&mut self, queues: Vec<(Queue, u64)>) {
+    fn begin(&mut self, queues: Vec<(Queue, u64)>, locked: Instant) {
         let (group, topic) = (&self.shared.from.group, &self.shared.from.topic);
         if !queues.is_empty() {
             info!(group, topic, queues = queues.len(), "reads");
         }
         for (queue, offset) in queues {
             debug!(group, topic, broker = %queue.broker, queue = queue.id, offset, "reads a queue");
-            let hold = self.shared.holds().open(queue.clone(), offset, Instant::now());
+            let hold = self.shared.holds().open(queue.clone(), offset, locked);
             let pull = pull::pull(self.shared.clone(), hold, queue, self.deliveries.clone());
             self.pulls.insert(hold, self.tasks.spawn(pull));
         }

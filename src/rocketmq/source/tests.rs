@@ -7,7 +7,10 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tokio::sync::mpsc::{self, Receiver};
+use tokio::{
+    sync::mpsc::{self, Receiver},
+    time::{Instant, sleep},
+};
 
 use super::{group::Group, *};
 use crate::{
@@ -41,7 +44,7 @@ struct Fake {
     failing: Vec<i32>,
     /// How long an answer to a lock is under way.
     lock_delay: Duration,
-    /// Queues that were locked, unlocked or asked about, in this order.
+    /// Queues that were locked and unlocked, in this order.
     asked: Vec<(i32, Vec<Queue>)>,
 }
 
@@ -68,17 +71,15 @@ impl Fake {
 
     fn answer(&mut self, broker: &'static str, request: &Frame) -> Answer {
         let plain = |code| Answer::new(code, json!({}), "");
+        let with = |body: String| Answer::new(response::SUCCESS, json!({}), body);
         let queue = || Queue { broker: broker.into(), id: request.fields.number("queueId").unwrap() };
         let offset = |offset| Answer::new(response::SUCCESS, json!({ "offset": format!("{offset}") }), "");
         if self.failing.contains(&request.code) {
             return plain(response::SYSTEM_ERROR);
         }
         match request.code {
-            request::GET_ROUTEINFO_BY_TOPIC => self.route().map_or_else(
-                || plain(response::TOPIC_NOT_EXIST),
-                |route| Answer::new(response::SUCCESS, json!({}), route),
-            ),
-            request::GET_BROKER_CLUSTER_INFO => Answer::new(response::SUCCESS, json!({}), self.brokers()),
+            request::GET_ROUTEINFO_BY_TOPIC => self.route().map_or_else(|| plain(response::TOPIC_NOT_EXIST), with),
+            request::GET_BROKER_CLUSTER_INFO => with(self.brokers()),
             request::HEART_BEAT => {
                 let body: Value = serde_json::from_slice(&request.body).unwrap();
                 let id = body["clientID"].as_str().unwrap().to_owned();
@@ -89,15 +90,14 @@ impl Fake {
             }
             request::GET_CONSUMER_LIST_BY_GROUP => {
                 let all: Vec<&String> = self.members.iter().chain(&self.others).collect();
-                Answer::new(response::SUCCESS, json!({}), json!({ "consumerIdList": all }).to_string())
+                with(json!({ "consumerIdList": all }).to_string())
             }
             request::LOCK_BATCH_MQ | request::UNLOCK_BATCH_MQ => {
                 let body: Value = serde_json::from_slice(&request.body).unwrap();
                 self.asked.push((request.code, queues(&body["mqSet"])));
-                Answer::new(response::SUCCESS, json!({}), json!({ "lockOKMQSet": body["mqSet"] }).to_string())
+                with(json!({ "lockOKMQSet": body["mqSet"] }).to_string())
             }
             request::QUERY_CONSUMER_OFFSET => {
-                self.asked.push((request.code, vec![queue()]));
                 self.committed.get(&queue()).map_or_else(|| plain(response::QUERY_NOT_FOUND), offset)
             }
             request::UPDATE_CONSUMER_OFFSET => {
@@ -106,10 +106,7 @@ impl Fake {
             }
             request::GET_MIN_OFFSET => offset(&0),
             request::GET_MAX_OFFSET => offset(&self.end),
-            request::PULL_MESSAGE => {
-                self.asked.push((request.code, vec![queue()]));
-                plain(response::SYSTEM_BUSY)
-            }
+            request::PULL_MESSAGE => plain(response::SYSTEM_BUSY),
             _ => plain(response::SUCCESS),
         }
     }
@@ -126,7 +123,7 @@ fn queues(set: &Value) -> Vec<Queue> {
 /// A cluster, and one member of a group that does a round when told to.
 struct Bench {
     fake: Arc<Mutex<Fake>>,
-    servers: BTreeMap<&'static str, FakeServer>,
+    _servers: BTreeMap<&'static str, FakeServer>,
     shared: Arc<Shared>,
     group: Group,
     _deliveries: Receiver<Vec<Delivery>>,
@@ -143,7 +140,7 @@ async fn bench(start: Start, brokers: &[&'static str]) -> Bench {
             let answer = fake.answer(name, &request);
             let delay = if request.code == request::LOCK_BATCH_MQ { fake.lock_delay } else { Duration::ZERO };
             async move {
-                tokio::time::sleep(delay).await;
+                sleep(delay).await;
                 Some(answer)
             }
         });
@@ -176,12 +173,25 @@ async fn bench(start: Start, brokers: &[&'static str]) -> Bench {
     let (shared, pushes) = Shared::new(from, "r", limits, state);
     let (sender, deliveries) = mpsc::channel(1);
     let group = Group::new(shared.clone(), sender, pushes);
-    Bench { fake, servers, shared, group, _deliveries: deliveries }
+    Bench { fake, _servers: servers, shared, group, _deliveries: deliveries }
 }
 
 impl Bench {
     fn fake(&self) -> MutexGuard<'_, Fake> {
         self.fake.lock().unwrap()
+    }
+
+    /// The queues that are held, in the order in which they were taken.
+    fn holding(&self) -> Vec<Queue> {
+        self.shared.holds().iter().map(|(_, reading)| reading.queue.clone()).collect()
+    }
+
+    /// What was unlocked, once every request has had the time to arrive.
+    async fn unlocked(&self) -> Vec<Queue> {
+        sleep(Duration::from_millis(100)).await;
+        let fake = self.fake();
+        let unlocks = fake.asked.iter().filter(|(code, _)| *code == request::UNLOCK_BATCH_MQ);
+        unlocks.flat_map(|(_, queues)| queues.clone()).collect()
     }
 }
 
@@ -209,4 +219,30 @@ async fn a_topic_that_is_made_later_is_read_from_its_first_message() {
     bench.fake().end = 100;
     assert_eq!(bench.group.round().await, None);
     assert_eq!(bench.fake().committed, HashMap::from([(queue("a", 0), 0), (queue("a", 1), 0)]));
+}
+
+#[tokio::test]
+async fn a_queue_that_became_another_members_while_its_lock_was_asked_for_is_let_go() {
+    let mut bench = bench(Start::First, &["a"]).await;
+    assert_eq!(bench.group.round().await, None);
+    // The other sorts before us and gets the first queue.
+    bench.fake().others.push("0".to_owned());
+    bench.fake().lock_delay = Duration::from_millis(300);
+    assert_eq!(bench.group.round().await, None);
+    assert_eq!(bench.holding(), [queue("a", 1)]);
+    let given_up_and_let_go = bench.unlocked().await;
+    assert_eq!(given_up_and_let_go, [queue("a", 0), queue("a", 0)]);
+}
+
+#[tokio::test]
+async fn a_lock_counts_from_before_it_was_asked_for() {
+    let mut bench = bench(Start::First, &["a"]).await;
+    bench.fake().lock_delay = Duration::from_millis(300);
+    for _taken_then_renewed in 0..2 {
+        let before = Instant::now();
+        assert_eq!(bench.group.round().await, None);
+        for (_, reading) in bench.shared.holds().iter() {
+            assert!(reading.confirmed - before < bench.fake().lock_delay);
+        }
+    }
 }
