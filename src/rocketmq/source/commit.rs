@@ -91,8 +91,8 @@ pub(super) async fn leave(shared: &Arc<Shared>) {
         for broker in &holds.joined {
             brokers.entry(broker.clone()).or_default();
         }
-        for (_, reading) in holds.iter() {
-            brokers.entry(reading.queue.broker.clone()).or_default().push(reading.queue.clone());
+        for queue in &holds.locked {
+            brokers.entry(queue.broker.clone()).or_default().push(queue.clone());
         }
     }
     let mut goodbyes = JoinSet::new();
@@ -111,6 +111,7 @@ pub(super) async fn leave(shared: &Arc<Shared>) {
 pub(super) async fn unlock(shared: &Shared, queues: &[Queue]) {
     let Some(Queue { broker, .. }) = queues.first() else { return };
     let _ = shared.ask(broker, shared.member.unlock(queues)).await;
+    shared.holds().locked.retain(|locked| !queues.contains(locked));
 }
 
 /// Gives up a queue that another member shall read: waits for what is in flight, commits, unlocks.

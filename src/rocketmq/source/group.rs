@@ -232,11 +232,13 @@ impl Group {
     async fn lock(&mut self, share: &[Queue], asked: Instant, fault: &mut Option<String>) -> Vec<Queue> {
         let mut wanted: BTreeMap<Arc<str>, Vec<Queue>> = BTreeMap::new();
         {
-            let holds = self.shared.holds();
+            let mut holds = self.shared.holds();
             let reading = holds.iter().map(|(_, reading)| &reading.queue);
-            let all: BTreeSet<&Queue> = share.iter().chain(reading).collect();
+            let all: BTreeSet<Queue> = share.iter().chain(reading).cloned().collect();
+            // Before they are asked for: the answer may never be heard.
+            holds.locked.extend(all.iter().cloned());
             for queue in all {
-                wanted.entry(queue.broker.clone()).or_default().push(queue.clone());
+                wanted.entry(queue.broker.clone()).or_default().push(queue);
             }
         }
         let requests = wanted.iter().map(|(broker, queues)| (broker.clone(), self.shared.member.lock(queues)));
@@ -259,9 +261,9 @@ impl Group {
                 }
             }
         }
-        // One that was given up meanwhile may have been locked again behind that.
-        let (taken, others): (Vec<_>, Vec<_>) = taken.into_iter().partition(|queue| share.contains(queue));
-        for queue in others {
+        taken.retain(|queue| share.contains(queue));
+        let strays = self.shared.holds().strays(share);
+        for queue in strays {
             commit::unlock(&self.shared, &[queue]).await;
         }
         taken
@@ -270,7 +272,13 @@ impl Group {
     /// Renews a hold whose queue was locked, and ends one whose queue is another member's or has to begin anew.
     async fn one_lock(&mut self, queue: &Queue, locked: bool, asked: Instant, fault: &mut Option<String>) {
         let hold = self.shared.holds().of(queue);
-        self.unfinished |= !locked;
+        if locked {
+            // It may have been given up, and unlocked, while this was under way.
+            self.shared.holds().locked.insert(queue.clone());
+        } else {
+            self.shared.holds().locked.remove(queue);
+            self.unfinished = true;
+        }
         match (hold, locked) {
             (Some(hold), true) => match self.is_still_ours(hold, queue).await {
                 Ok(true) => {

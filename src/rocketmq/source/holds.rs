@@ -62,6 +62,8 @@ pub(super) struct Holds {
     next: u32,
     /// One past the highest offset handed on in this process, to tell duplicates.
     seen: HashMap<Queue, u64>,
+    /// Queues whose lock this member may have, read or not.
+    pub(super) locked: BTreeSet<Queue>,
     /// Brokers that know this member.
     pub(super) joined: BTreeSet<Arc<str>>,
     /// Why membership does not work now.
@@ -107,6 +109,11 @@ impl Holds {
 
     pub(super) fn of(&self, queue: &Queue) -> Option<Hold> {
         self.readings.iter().find(|(_, reading)| reading.queue == *queue).map(|(hold, _)| *hold)
+    }
+
+    /// Queues that may be locked for nothing: not of our share, and not read.
+    pub(super) fn strays(&self, share: &[Queue]) -> Vec<Queue> {
+        self.locked.iter().filter(|queue| !share.contains(queue) && self.of(queue).is_none()).cloned().collect()
     }
 
     /// Where to pull next; nothing once the queue is no longer read.

@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::{
     sync::mpsc::{self, Receiver},
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{group::Group, *};
@@ -245,4 +245,20 @@ async fn a_lock_counts_from_before_it_was_asked_for() {
             assert!(reading.confirmed - before < bench.fake().lock_delay);
         }
     }
+}
+
+#[tokio::test]
+async fn queues_that_were_locked_and_not_begun_are_unlocked_on_leaving() {
+    let both = [queue("a", 0), queue("a", 1)];
+    let mut not_begun = bench(Start::First, &["a"]).await;
+    not_begun.fake().failing.push(request::QUERY_CONSUMER_OFFSET);
+    assert!(not_begun.group.round().await.is_some_and(|fault| fault.contains("where to start")));
+    commit::leave(&not_begun.shared).await;
+    assert_eq!(not_begun.unlocked().await, both);
+
+    let mut not_answered = bench(Start::First, &["a"]).await;
+    not_answered.fake().lock_delay = Duration::from_secs(60);
+    assert!(timeout(Duration::from_millis(300), not_answered.group.round()).await.is_err());
+    commit::leave(&not_answered.shared).await;
+    assert_eq!(not_answered.unlocked().await, both);
 }
