@@ -7,8 +7,12 @@ use std::{
 
 use rocketbridge::mapping::Start;
 
-use super::{Seen, distinct, from, one_broker, read};
-use crate::servers::judge::Load;
+use super::{PATIENCE, Seen, distinct, from, one_broker, read};
+use crate::servers::{
+    eventually,
+    judge::Load,
+    rocketmq::{Options, RocketMq},
+};
 
 fn load(topic: &str, count: u64, rate: u64) -> Load {
     Load { topic: topic.into(), count, keys: 50, size: 64, batch: 16, rate, tag: None, second: None }
@@ -62,4 +66,24 @@ async fn nothing_is_lost_when_the_reader_is_killed_or_the_broker_paused() {
     distinct(&seen, count).await;
     reader.stop().await;
     seen.lock().unwrap().tally.report(count, 50).must_be_whole("3 kills of the reader, a pause of the broker");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs servers: scripts/test runs it"]
+async fn a_broker_that_is_gone_for_good_keeps_nobody_from_reading_the_other() {
+    let mut rocketmq = RocketMq::start(&Options { brokers: 2, ..Options::default() }).await;
+    rocketmq.create_topic("removed", 2).await;
+    let seen = Arc::<Mutex<Seen>>::default();
+    let reader = read(from(&rocketmq, "removed", "GID_removed", Start::First), "removed", &seen, false);
+    reader.up().await;
+    rocketmq.brokers[1].kill();
+    eventually("the loss shows", PATIENCE, || async { reader.telemetry.source.reason() }).await;
+    reader.up().await;
+    // What it would take to be called down again.
+    tokio::time::sleep(Duration::from_secs(25)).await;
+    assert_eq!(reader.telemetry.source.reason(), None);
+    let count = 500;
+    rocketmq.produce(&load("removed", count, 0)).finished().await;
+    distinct(&seen, count).await;
+    reader.stop().await;
 }

@@ -117,9 +117,8 @@ impl Group {
         self.unfinished |= looked_up.is_err();
         let mut fault = None;
         let readable = route.readable();
-        for reading in self.shared.holds().iter_mut() {
-            reading.listed = readable.contains(&reading.queue);
-        }
+        self.shared.holds().list(&readable, Instant::now());
+        self.drop_gone();
         let brokers: BTreeSet<Arc<str>> = readable.iter().map(|queue| queue.broker.clone()).collect();
         let present = self.heartbeat(&brokers, &mut fault).await;
         let share = match self.share(&present, &readable).await {
@@ -256,9 +255,11 @@ impl Group {
                         }
                     }
                 }
-                Err(error) => {
+                Err(error) if share.iter().any(|queue| queue.broker == broker) => {
                     fault.get_or_insert_with(|| format!("broker {broker}: {error}"));
                 }
+                // It was removed, or is a moment from it: its queues are in no share.
+                Err(_) => {}
             }
         }
         taken.retain(|queue| share.contains(queue));
@@ -309,6 +310,14 @@ impl Group {
         };
         // A broker that was killed may have lost the newest commits.
         Ok(start::committed(&self.shared, queue).await?.is_none_or(|theirs| theirs <= ours))
+    }
+
+    /// Ends holds of queues whose broker was removed for good.
+    fn drop_gone(&mut self) {
+        let gone = self.shared.holds().gone(Instant::now());
+        for hold in gone {
+            self.drop_hold(hold);
+        }
     }
 
     fn drop_hold(&mut self, hold: Hold) {

@@ -23,6 +23,9 @@ use crate::{
 /// Nothing is handed on when the lock was not confirmed for this long; a broker keeps it for 60 s.
 pub(super) const LOCK_TRUST: Duration = Duration::from_secs(30);
 
+/// A queue that the topic's route lacks for this long is gone: longer than a broker takes to start again.
+pub(super) const GONE: Duration = Duration::from_mins(5);
+
 /// One queue that is held.
 #[derive(Debug)]
 pub(super) struct Reading {
@@ -37,8 +40,8 @@ pub(super) struct Reading {
     pub(super) confirmed: Instant,
     /// It is being given up: nothing more is handed on.
     pub(super) leaving: bool,
-    /// Whether the topic's route still has it. One that vanished with its broker is kept in case it returns.
-    pub(super) listed: bool,
+    /// Since when the topic's route lacks it. One that vanished with its broker is kept for a while, in case it returns.
+    pub(super) unlisted: Option<Instant>,
     /// Why it cannot be read now.
     fault: Option<String>,
 }
@@ -82,7 +85,7 @@ impl Holds {
             max: position,
             confirmed: now,
             leaving: false,
-            listed: true,
+            unlisted: None,
             fault: None,
         };
         self.readings.insert(hold, reading);
@@ -109,6 +112,24 @@ impl Holds {
 
     pub(super) fn of(&self, queue: &Queue) -> Option<Hold> {
         self.readings.iter().find(|(_, reading)| reading.queue == *queue).map(|(hold, _)| *hold)
+    }
+
+    /// Notes which queues the topic's route has.
+    pub(super) fn list(&mut self, readable: &[Queue], now: Instant) {
+        for reading in self.readings.values_mut() {
+            let since = reading.unlisted.unwrap_or(now);
+            reading.unlisted = (!readable.contains(&reading.queue)).then_some(since);
+        }
+    }
+
+    /// Holds of queues that are gone with their broker and of which nothing is under way.
+    pub(super) fn gone(&self, now: Instant) -> Vec<Hold> {
+        let gone =
+            |reading: &Reading| reading.unlisted.is_some_and(|since| now.saturating_duration_since(since) >= GONE);
+        self.iter()
+            .filter(|(hold, reading)| gone(reading) && self.unsettled(*hold) == 0)
+            .map(|(hold, _)| hold)
+            .collect()
     }
 
     /// Queues that may be locked for nothing: not of our share, and not read.
@@ -224,7 +245,8 @@ impl Holds {
 
     /// Why this end cannot work: membership first, then the first queue that cannot be read.
     pub(super) fn fault(&self) -> Option<String> {
-        let of_queue = |reading: &Reading| reading.fault.clone().filter(|_| reading.listed && !reading.leaving);
+        let of_queue =
+            |reading: &Reading| reading.fault.clone().filter(|_| reading.unlisted.is_none() && !reading.leaving);
         self.group_fault.clone().or_else(|| self.readings.values().find_map(of_queue))
     }
 }
@@ -312,7 +334,16 @@ mod tests {
         let hold = holds.open(queue(0), 0, Instant::now());
         assert!(holds.set_fault(hold, Some("gone".into())));
         assert_eq!(holds.fault().as_deref(), Some("gone"));
-        holds.get_mut(hold).expect("reading").listed = false;
+        let now = Instant::now();
+        holds.list(&[], now);
         assert_eq!(holds.fault(), None);
+        holds.list(&[], now + GONE / 2);
+        assert_eq!(holds.gone(now + GONE / 2), []);
+        hand_on(&mut holds, hold, &[0], 1);
+        assert_eq!(holds.gone(now + GONE), [], "something of it is still under way");
+        holds.settle(&[0]);
+        assert_eq!(holds.gone(now + GONE), [hold]);
+        holds.list(&[queue(0)], now + GONE);
+        assert_eq!(holds.gone(now + GONE), [], "it is back");
     }
 }

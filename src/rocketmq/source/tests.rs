@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{group::Group, *};
+use super::{group::Group, holds::GONE, *};
 use crate::{
     delivery::Delivery,
     mapping::Start,
@@ -123,7 +123,7 @@ fn queues(set: &Value) -> Vec<Queue> {
 /// A cluster, and one member of a group that does a round when told to.
 struct Bench {
     fake: Arc<Mutex<Fake>>,
-    _servers: BTreeMap<&'static str, FakeServer>,
+    servers: BTreeMap<&'static str, FakeServer>,
     shared: Arc<Shared>,
     group: Group,
     _deliveries: Receiver<Vec<Delivery>>,
@@ -173,7 +173,7 @@ async fn bench(start: Start, brokers: &[&'static str]) -> Bench {
     let (shared, pushes) = Shared::new(from, "r", limits, state);
     let (sender, deliveries) = mpsc::channel(1);
     let group = Group::new(shared.clone(), sender, pushes);
-    Bench { fake, _servers: servers, shared, group, _deliveries: deliveries }
+    Bench { fake, servers, shared, group, _deliveries: deliveries }
 }
 
 impl Bench {
@@ -261,4 +261,20 @@ async fn queues_that_were_locked_and_not_begun_are_unlocked_on_leaving() {
     assert!(timeout(Duration::from_millis(300), not_answered.group.round()).await.is_err());
     commit::leave(&not_answered.shared).await;
     assert_eq!(not_answered.unlocked().await, both);
+}
+
+#[tokio::test]
+async fn a_broker_that_was_removed_is_no_fault_and_its_queues_are_given_up_in_the_end() {
+    let mut bench = bench(Start::First, &["a", "b"]).await;
+    assert_eq!(bench.group.round().await, None);
+    bench.servers.remove("b");
+    assert!(bench.group.round().await.is_some_and(|fault| fault.contains("broker b")), "down, and still listed");
+    bench.fake().queues.remove("b");
+    assert_eq!(bench.group.round().await, None);
+    assert_eq!(bench.holding().len(), 4, "it may be back soon");
+    for reading in bench.shared.holds().iter_mut() {
+        reading.unlisted = reading.unlisted.map(|since| since - GONE);
+    }
+    assert_eq!(bench.group.round().await, None);
+    assert_eq!(bench.holding(), [queue("a", 0), queue("a", 1)]);
 }
