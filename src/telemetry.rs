@@ -3,71 +3,26 @@
 //! Ends and routes hold the handles and touch them; only the admin listener reads them out. Labels are routes,
 //! roles and brokers, never topics or client ids. It must never hold a secret or a payload.
 
+mod labels;
+
 use std::{
-    fmt::{self, Write},
+    fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, AtomicU64},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
 };
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder, text::encode},
+    encoding::text::encode,
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-/// Which end of a route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// Where messages are read.
-    Source,
-    /// Where messages are stored.
-    Sink,
-    /// Where refused messages are put aside.
-    Park,
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Source => "source",
-            Self::Sink => "sink",
-            Self::Park => "park",
-        })
-    }
-}
-
-impl EncodeLabelValue for Role {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        write!(encoder, "{self}")
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RouteLabel {
-    route: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct EndLabel {
-    route: String,
-    role: Role,
-    broker: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct BrokerLabel {
-    broker: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ReasonLabel {
-    route: String,
-    reason: String,
-}
+pub use labels::Role;
+use labels::{BrokerLabel, EndLabel, ReasonLabel, RouteLabel};
 
 /// The registry of one process. Cloning shares it.
 #[derive(Debug, Clone)]
@@ -214,6 +169,7 @@ impl Telemetry {
                 since: Instant::now(),
                 said: false,
             }),
+            reads_all: AtomicBool::new(false),
             families: self.families.clone(),
         })
     }
@@ -328,6 +284,7 @@ pub struct EndState {
     pub retried: Counter,
     up: Gauge,
     condition: Mutex<Condition>,
+    reads_all: AtomicBool,
     families: Arc<Families>,
 }
 
@@ -375,6 +332,16 @@ impl EndState {
             Condition::Up => None,
             Condition::Down { reason, .. } => Some(reason.clone()),
         }
+    }
+
+    /// Whether a source reads all that is its own: nothing of it waits for another member of its group to let go.
+    pub fn reads_all(&self) -> bool {
+        self.reads_all.load(Ordering::Relaxed) && self.reason().is_none()
+    }
+
+    /// Says whether nothing waits for another member.
+    pub fn set_reads_all(&self, all: bool) {
+        self.reads_all.store(all, Ordering::Relaxed);
     }
 
     /// Says how many messages wait at the broker. An end whose broker does not tell never says so.

@@ -96,13 +96,17 @@ async fn list(settings: &Settings, routes: &[Route], only: Option<&str>) -> anyh
             }
         }
         if let Some(route) = routes.iter().find(|route| route.name == *name) {
-            let records = replay::list_topic(route, settings).await;
+            let records = replay::list_topic(route, settings).await.with_context(|| cannot_read(route))?;
             count += records.len();
             records.iter().try_for_each(show)?;
         }
     }
     print(&format!("{count} parked\n"))?;
     Ok(End::Fine)
+}
+
+fn cannot_read(route: &Route) -> String {
+    format!("cannot read what `{}` parked on {}", route.name, route.park.broker_name())
 }
 
 fn show(record: &Record) -> anyhow::Result<()> {
@@ -127,7 +131,8 @@ async fn replay(settings: &Settings, routes: Vec<Route>, name: &str) -> anyhow::
         std::future::pending::<()>().await;
     });
     let begin = epoch_millis();
-    let mut all = vec![replay::replay_topic(&route, settings, begin, orders.clone()).await];
+    let topic = replay::replay_topic(&route, settings, begin, orders.clone()).await;
+    let mut all = vec![topic.with_context(|| cannot_read(&route))?];
     let file = ParkedFile::new(&settings.data_dir, name);
     if !file.list().with_context(|| format!("cannot read {}", file.path().display()))?.is_empty() {
         let taken = file.take().with_context(|| format!("cannot take {}", file.path().display()))?;

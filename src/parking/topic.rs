@@ -5,19 +5,25 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::record::Record;
-use crate::delivery::{Delivery, Refusal, SourceHandle, SourceLink, Ticket};
+use crate::{
+    delivery::{Delivery, Refusal, SourceHandle, SourceLink, Ticket},
+    telemetry::EndState,
+};
 
-/// Nothing came for this long: the topic has been read to its end.
+/// Nothing came for this long while all of the topic was read: it has been read to its end.
 const END: Duration = Duration::from_secs(3);
+/// How often it is asked whether all of the topic is read.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// What the topic holds for a route since its last replay. Nothing is acknowledged, so it can be read again.
-pub async fn list(route: &str, mut topic: SourceHandle) -> Vec<Record> {
+pub async fn list(route: &str, mut topic: SourceHandle, state: &EndState) -> Vec<Record> {
     let mut records = Vec::new();
-    while let Ok(Some(batch)) = timeout(END, topic.deliveries.recv()).await {
+    let mut quiet = Quiet::default();
+    while let Some(batch) = quiet.next(&mut topic, state).await {
         records.extend(batch.iter().filter_map(|delivery| readable(delivery, route)));
     }
     records
@@ -25,8 +31,9 @@ pub async fn list(route: &str, mut topic: SourceHandle) -> Vec<Record> {
 
 /// A source that reads a route's parked messages from a topic, up to those parked since `begin` (milliseconds since
 /// the epoch), which this replay itself put there. What is settled is acknowledged to the topic.
-pub async fn replay(route: &str, begin: u64, mut topic: SourceHandle, mut link: SourceLink) {
+pub async fn replay(route: &str, begin: u64, mut topic: SourceHandle, state: &EndState, mut link: SourceLink) {
     link.state.up();
+    let mut quiet = Quiet::default();
     let mut waiting: u64 = 0;
     let mut reading = true;
     while reading || waiting > 0 {
@@ -36,8 +43,8 @@ pub async fn replay(route: &str, begin: u64, mut topic: SourceHandle, mut link: 
                 waiting -= tickets.len() as u64;
                 let _gone = topic.settled.send(tickets);
             }
-            batch = timeout(END, topic.deliveries.recv()), if reading => {
-                let Ok(Some(batch)) = batch else {
+            batch = quiet.next(&mut topic, state), if reading => {
+                let Some(batch) = batch else {
                     reading = false;
                     continue;
                 };
@@ -45,6 +52,40 @@ pub async fn replay(route: &str, begin: u64, mut topic: SourceHandle, mut link: 
                 waiting += deliveries.len() as u64;
                 let _gone = topic.settled.send(passed_over);
                 reading &= link.deliveries.send(deliveries).await.is_ok();
+            }
+        }
+    }
+}
+
+/// Since when nothing has come.
+#[derive(Debug, Default)]
+struct Quiet {
+    since: Option<Instant>,
+    /// How often not all of the topic was read though its brokers answer.
+    held: u32,
+}
+
+impl Quiet {
+    /// The next batch; nothing at the end of the topic. A source that does not read all of it, because a broker does
+    /// not answer or an earlier reader still has the lock of a queue, has not come to its end, however long it takes.
+    async fn next(&mut self, topic: &mut SourceHandle, state: &EndState) -> Option<Vec<Delivery>> {
+        loop {
+            if let Ok(batch) = timeout(LOOK, topic.deliveries.recv()).await {
+                self.since = None;
+                return batch;
+            }
+            let since = self.since.unwrap_or_else(Instant::now);
+            self.since = state.reads_all().then_some(since);
+            if self.since.is_none() && state.reason().is_none() {
+                self.held += 1;
+                if LOOK * self.held == END {
+                    warn!(
+                        "waits for the queues of an earlier reader of what is parked: a broker keeps them for up to a minute"
+                    );
+                }
+            }
+            if self.since.is_some_and(|since| since.elapsed() >= END) {
+                return None;
             }
         }
     }
@@ -105,7 +146,7 @@ mod tests {
         let mut topic_settled = topic_link.settled;
         let batch = vec![parked(0, "other", 1), parked(1, "r", 1), parked(2, "r", 100), parked(3, "r", 101)];
         topic_link.deliveries.send(batch).await.unwrap();
-        let replay = tokio::spawn(async move { replay("r", 100, topic, link).await });
+        let replay = tokio::spawn(async move { replay("r", 100, topic, &telemetry.source, link).await });
         let sent = route.deliveries.recv().await.unwrap();
         assert_eq!(sent.iter().map(|delivery| delivery.ticket).collect::<Vec<_>>(), [1]);
         assert_eq!(sent[0].message.topic.as_str(), "a/b");
@@ -125,9 +166,27 @@ mod tests {
         let mut delivery = parked(0, "r", 1);
         delivery.message.payload = Record::new("r", &raw, &refusal, 1).to_line().into();
         topic_link.deliveries.send(vec![delivery]).await.unwrap();
-        let replay = tokio::spawn(async move { replay("r", 100, topic, link).await });
+        let replay = tokio::spawn(async move { replay("r", 100, topic, &telemetry.source, link).await });
         let sent = route.deliveries.recv().await.unwrap();
         assert_eq!((sent[0].unreadable.as_ref(), &sent[0].message.payload[..]), (Some(&refusal), &[0, 255][..]));
+        drop(route);
+        replay.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_topic_that_is_not_read_yet_is_not_at_its_end() {
+        let state = Telemetry::default().route("r", "main", "edge", "main").source;
+        let (topic_link, topic) = source_link(state.clone());
+        let (link, mut route) = source_link(Telemetry::default().route("r", "main", "edge", "main").source);
+        let reads = state.clone();
+        let replay = tokio::spawn(async move { replay("r", 100, topic, &reads, link).await });
+        state.up();
+        // Up, but another member still has the queues.
+        assert!(timeout(END + END / 10, route.deliveries.recv()).await.is_err());
+        assert!(!replay.is_finished());
+        state.set_reads_all(true);
+        topic_link.deliveries.send(vec![parked(0, "r", 1), parked(1, "r", 100)]).await.unwrap();
+        assert_eq!(route.deliveries.recv().await.unwrap().len(), 1);
         drop(route);
         replay.await.unwrap();
     }

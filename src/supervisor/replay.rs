@@ -13,10 +13,10 @@ use crate::{
     delivery::{SourceHandle, source_link},
     mapping::{FromRocketMq, Park, Route, Start},
     parking::{self, Record, Replay},
-    rocketmq,
+    rocketmq::{self, client::CallError},
     route::Order,
-    settings::{RocketMqCluster, Settings},
-    telemetry::{RouteTelemetry, Telemetry},
+    settings::Settings,
+    telemetry::{EndState, RouteTelemetry, Telemetry},
 };
 
 /// What a replay did.
@@ -31,12 +31,11 @@ pub struct Replayed {
 }
 
 /// What a route has parked in its topic and not replayed. Empty when the route parks in a file.
-pub async fn list_topic(route: &Route, settings: &Settings) -> Vec<Record> {
-    let Park::RocketMq { cluster, topic } = &route.park else { return Vec::new() };
-    let (handle, task) = open_topic(route, cluster, topic, settings);
-    let records = parking::topic::list(&route.name, handle).await;
-    let _late = timeout(CLOSE, task).await;
-    records
+pub async fn list_topic(route: &Route, settings: &Settings) -> Result<Vec<Record>, CallError> {
+    let Some(opened) = open_topic(route, settings).await? else { return Ok(Vec::new()) };
+    let records = parking::topic::list(&route.name, opened.handle, &opened.state).await;
+    let _late = timeout(CLOSE, opened.source).await;
+    Ok(records)
 }
 
 /// Sends what was taken from a route's file.
@@ -69,19 +68,18 @@ pub async fn replay_topic(
     settings: &Settings,
     begin: u64,
     orders: watch::Receiver<Order>,
-) -> Replayed {
-    let Park::RocketMq { cluster, topic } = &route.park else {
-        return Replayed { stored: 0, parked_again: 0, left: 0 };
+) -> Result<Replayed, CallError> {
+    let Some(Opened { handle, state, source }) = open_topic(route, settings).await? else {
+        return Ok(Replayed { stored: 0, parked_again: 0, left: 0 });
     };
-    let (handle, task) = open_topic(route, cluster, topic, settings);
     let telemetry = telemetry(route);
     let name = route.name.clone();
     let ended = task::run_once(route, settings, &telemetry, orders, |link| {
-        tokio::spawn(async move { parking::topic::replay(&name, begin, handle, link).await })
+        tokio::spawn(async move { parking::topic::replay(&name, begin, handle, &state, link).await })
     });
     let replayed = replayed(ended.await, &telemetry);
-    let _late = timeout(CLOSE, task).await;
-    replayed
+    let _late = timeout(CLOSE, source).await;
+    Ok(replayed)
 }
 
 fn replayed(ended: crate::route::Ended, telemetry: &RouteTelemetry) -> Replayed {
@@ -93,14 +91,22 @@ fn telemetry(route: &Route) -> RouteTelemetry {
     Telemetry::default().route(&route.name, "parked", route.to.broker_name(), route.park.broker_name())
 }
 
-/// A consumer of the park topic, in a group of this route's own.
-fn open_topic(
-    route: &Route,
-    cluster: &Arc<RocketMqCluster>,
-    topic: &str,
-    settings: &Settings,
-) -> (SourceHandle, JoinHandle<()>) {
-    let (link, handle) = source_link(telemetry(route).source);
+/// A park topic that is read.
+struct Opened {
+    handle: SourceHandle,
+    state: Arc<EndState>,
+    source: JoinHandle<()>,
+}
+
+/// Starts a consumer of a route's park topic, in a group of the route's own. Nothing when there is no such topic, and
+/// so nothing parked in it; an error when it cannot be reached.
+async fn open_topic(route: &Route, settings: &Settings) -> Result<Option<Opened>, CallError> {
+    let Park::RocketMq { cluster, topic } = &route.park else { return Ok(None) };
+    if rocketmq::source::probe::probe(cluster.clone(), topic).await?.is_none() {
+        return Ok(None);
+    }
+    let state = telemetry(route).source;
+    let (link, handle) = source_link(state.clone());
     let from = FromRocketMq {
         cluster: cluster.clone(),
         topic: topic.to_owned(),
@@ -109,5 +115,6 @@ fn open_topic(
         start: Start::First,
     };
     let (name, limits) = (format!("{}-parked", route.name), settings.limits);
-    (handle, tokio::spawn(async move { rocketmq::source::run(from, &name, limits, link).await }))
+    let source = tokio::spawn(async move { rocketmq::source::run(from, &name, limits, link).await });
+    Ok(Some(Opened { handle, state, source }))
 }

@@ -75,6 +75,7 @@ impl Group {
             let began = Instant::now();
             self.unfinished = false;
             let fault = self.round().await;
+            self.shared.state.set_reads_all(!self.unfinished);
             self.shared.holds().group_fault = fault;
             self.shared.report();
             let well = !self.unfinished && self.shared.holds().fault().is_none();
