@@ -311,7 +311,7 @@ async fn a_probe_leaves_nothing_and_a_retired_session_is_gone() {
     let mosquitto = Mosquitto::start(&options).await;
     let settings = Arc::new(broker(mosquitto.port, MqttVersion::V5));
     let filters = ["t/#".to_owned(), "$share/g/t/#".to_owned()];
-    let report = probe::probe(&settings, "reader", &filters).await.unwrap();
+    let report = probe::probe(&settings, &filters).await.unwrap();
     assert_eq!((report.receive_maximum, report.subscription_ids, report.shared), (30, true, true));
     assert_eq!(report.filters, filters.map(|filter| (filter, Ok(Qos::AtLeastOnce))));
     let reader = Reader::start(&settings, "reader", &["t"], Qos::AtLeastOnce);
@@ -325,6 +325,6 @@ async fn a_probe_leaves_nothing_and_a_retired_session_is_gone() {
     probe::retire(&settings, "reader").await.unwrap();
     assert!(!present().await);
     drop(mosquitto);
-    let error = probe::probe(&settings, "reader", &[]).await.unwrap_err().to_string();
+    let error = probe::probe(&settings, &[]).await.unwrap_err().to_string();
     assert!(error.contains("mqtt://127.0.0.1:") && error.contains("cannot connect"), "{error}");
 }

@@ -140,7 +140,7 @@ impl Ending {
 pub(super) async fn run<D: Duty>(login: &Login, duty: &mut D) {
     let mut backoff = Backoff::default();
     while !duty.is_finished() {
-        let clean_start = duty.clean_start();
+        let clean_start = login.throw_away || duty.clean_start();
         let opened = tokio::select! {
             biased;
             () = offline(duty) => return,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
-use super::task::{self, CLOSE};
+use super::task::{self, CLOSE, Purpose};
 use crate::{
     delivery::{SourceHandle, source_link},
     mapping::{FromRocketMq, Park, Route, Start},
@@ -43,7 +43,7 @@ pub async fn replay_file(
     orders: watch::Receiver<Order>,
 ) -> Replayed {
     let telemetry = telemetry(route);
-    let ended = task::run_once(route, settings, &telemetry, orders, |link| {
+    let ended = task::run_once(route, Purpose::Replay, settings, &telemetry, orders, |link| {
         tokio::spawn(async move {
             if let Err(error) = parking::replay_source(taken, link).await {
                 tracing::error!(%error, "cannot take what was sent out of the file of parked messages: a second replay sends it again");
@@ -66,7 +66,7 @@ pub async fn replay_topic(
     let (handle, task) = open_topic(route, cluster, topic, settings);
     let telemetry = telemetry(route);
     let name = route.name.clone();
-    let ended = task::run_once(route, settings, &telemetry, orders, |link| {
+    let ended = task::run_once(route, Purpose::Replay, settings, &telemetry, orders, |link| {
         tokio::spawn(async move { parking::topic::replay(&name, begin, handle, link).await })
     });
     let replayed = replayed(ended.await, &telemetry);

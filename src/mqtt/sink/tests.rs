@@ -10,6 +10,7 @@ use crate::{
     delivery::{OrderKey, SinkHandle, sink_link},
     message::{Message, Qos, Topic},
     mqtt::fake_broker::{FakeBroker, Peer},
+    settings::Will,
     telemetry::{EndState, Telemetry},
 };
 
@@ -98,6 +99,30 @@ fn no_limits() -> ConnAckProperties {
         authentication_method: None,
         authentication_data: None,
     }
+}
+
+#[tokio::test]
+async fn a_replay_has_a_session_of_its_own_that_ends_with_each_connection() {
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let fake = FakeBroker::start().await;
+        let (link, handle) = sink_link(Telemetry::default().route("r", "fake", "fake", "").sink.clone());
+        let mut broker = fake.settings();
+        broker.will = Some(Will { topic: "bridge".into(), online: "online".into(), offline: "offline".into() });
+        let limits = Limits { messages: 1000, bytes: 1 << 20 };
+        let task = tokio::spawn(async move { replay(Arc::new(broker), "r", limits, link).await });
+        handle.outgoing.send(vec![message(0, Qos::AtLeastOnce)]).await.unwrap();
+        for _ in 0..2 {
+            let mut peer = fake.login(false).await;
+            let expiry = peer.connect.properties.as_ref().and_then(|properties| properties.session_expiry_interval);
+            assert_eq!((peer.connect.clean_start, expiry), (true, Some(0)));
+            assert_eq!(peer.publish().await.topic, "t/0", "and no word of the bridge being there");
+            ids.push(peer.connect.client_id.clone());
+        }
+        task.abort();
+    }
+    assert!(ids.iter().all(|id| id.starts_with("bridge.replay.r.")), "{ids:?}");
+    assert!(ids[0] == ids[1] && ids[2] == ids[3] && ids[0] != ids[2], "{ids:?}");
 }
 
 #[tokio::test]
