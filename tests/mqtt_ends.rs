@@ -267,6 +267,10 @@ async fn what_the_broker_drops_is_counted() {
         }
         count_reaches(&telemetry, before + 15).await;
         watching.abort();
+        watching.await.unwrap_err();
+        let login = Login::new(mosquitto.port, "bridge.watch.edge").resume();
+        let left = Client::connect(&login).await.connack.session_present;
+        assert!(!left, "{version:?}: the watch leaves a session behind");
     }
 }
 

@@ -186,7 +186,7 @@ async fn offline<D: Duty>(duty: &mut D) {
 }
 
 async fn open(login: &Login, clean_start: bool) -> Result<Connection, LoginError> {
-    if clean_start && login.broker.version == MqttVersion::V4 {
+    if clean_start && !login.throw_away && login.broker.version == MqttVersion::V4 {
         // In 3.1.1 a clean session also ends with its connection, so the old one is ended by a connection of its own.
         let connection = login.open(true).await?;
         say_goodbye(connection).await;
