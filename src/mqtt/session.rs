@@ -5,6 +5,8 @@
 //! all the same. The loop connects again for ever; only its duty ends it.
 
 mod keep_alive;
+#[cfg(test)]
+mod tests;
 
 use std::{future::Future, io, thread, time::Duration};
 
@@ -113,17 +115,11 @@ impl Ending {
     /// Whether the broker may have closed the connection because of something that we sent. A broken connection
     /// says less than one that was closed in good order.
     pub(super) fn blame(&self) -> Blame {
-        use reason::{ADMINISTRATIVE, SERVER_BUSY, SERVER_MOVED, SHUTTING_DOWN, TAKEN_OVER, USE_ANOTHER_SERVER};
         match self {
             Self::Closed => Blame::Likely,
-            Self::Disconnected(reason) => match reason.code {
-                ADMINISTRATIVE | SERVER_BUSY | SERVER_MOVED | SHUTTING_DOWN | TAKEN_OVER | USE_ANOTHER_SERVER => {
-                    Blame::None
-                }
-                _ => Blame::Likely,
-            },
+            Self::Disconnected(reason) if reason.is_about_a_packet() => Blame::Likely,
             Self::Io(_) => Blame::Possible,
-            Self::Finished | Self::Malformed(_) | Self::Silent(_) => Blame::None,
+            Self::Disconnected(_) | Self::Finished | Self::Malformed(_) | Self::Silent(_) => Blame::None,
         }
     }
 

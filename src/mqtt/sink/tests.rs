@@ -1,7 +1,8 @@
 //! The sink against a broker that answers as no real one can be made to.
 
 use rumqttc_v5::{
-    ConnAck, ConnAckProperties, ConnectReturnCode, Packet, PubAckReason, PubComp, PubRec, PubRecReason, QoS,
+    ConnAck, ConnAckProperties, ConnectReturnCode, Disconnect, DisconnectReasonCode, Packet, PubAckReason, PubComp,
+    PubRec, PubRecReason, QoS,
 };
 use tokio::{task::JoinHandle, time::timeout};
 
@@ -281,6 +282,22 @@ async fn a_publish_that_closes_the_connection_each_time_is_refused_and_the_rest_
     assert_eq!(sink.refused().await, (1, "closed_by_broker"));
     assert_eq!(sink.settled().await, (2, Outcome::Stored));
     broker.abort();
+}
+
+#[tokio::test]
+async fn a_publish_is_not_refused_for_what_ends_connections_of_any_client() {
+    let fake = FakeBroker::start().await;
+    let mut sink = start(&fake);
+    sink.pass(vec![message(0, Qos::AtLeastOnce)]).await;
+    for _ in 0..12 {
+        let mut peer = fake.login(true).await;
+        assert_eq!(peer.publish().await.topic, "t/0");
+        peer.send(Packet::Disconnect(Disconnect::new(DisconnectReasonCode::QuotaExceeded))).await;
+    }
+    let mut peer = fake.login(true).await;
+    let id = peer.publish().await.pkid;
+    peer.ack(id, PubAckReason::Success).await;
+    assert_eq!(sink.settled().await, (0, Outcome::Stored));
 }
 
 #[tokio::test]
