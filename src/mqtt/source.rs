@@ -51,11 +51,10 @@ struct Source {
     subscriber: Subscriber,
     /// On 3.1.1, unless all retained copies are wanted.
     retained: Option<Retained>,
-    /// When the connection last sent a retained copy, or began.
-    last_retained: Instant,
     /// Taken and not handed on.
     batch: Vec<Delivery>,
     dropped: u64,
+    later_copies: u64,
     had_session: bool,
     steady: bool,
     stage: Stage,
@@ -87,10 +86,10 @@ impl Source {
             link,
             ledger: Ledger::default(),
             subscriber: Subscriber::new(from),
-            retained: expects_copies.then(Retained::default),
-            last_retained: Instant::now(),
+            retained: expects_copies.then(|| Retained::new(Instant::now())),
             batch: Vec::new(),
             dropped: 0,
+            later_copies: 0,
             had_session: false,
             steady: false,
             stage: Stage::Reading,
@@ -104,10 +103,9 @@ impl Source {
     fn publish(&mut self, publish: Publish) {
         let Publish { packet_id, dup, subscription_ids, message } = publish;
         let qos = message.qos;
-        let later_copy = self.retained.as_mut().is_some_and(|retained| retained.is_later_copy(message.retain, dup));
-        if message.retain {
-            self.last_retained = Instant::now();
-        }
+        let skips_copy = |retained: &mut Retained| retained.is_later_copy(message.retain, dup, Instant::now());
+        let later_copy = self.retained.as_mut().is_some_and(skips_copy);
+        self.later_copies += u64::from(later_copy);
         if later_copy || !self.subscriber.counts(message.topic.as_str(), &subscription_ids) {
             self.ledger.skip(qos, packet_id, dup);
             return;
@@ -160,9 +158,8 @@ impl Duty for Source {
         self.had_session = true;
         self.ledger.connected(present);
         if let Some(retained) = &mut self.retained {
-            retained.connected(present);
+            retained.connected(present, Instant::now());
         }
-        self.last_retained = Instant::now();
         // Also when the session is present: one that another client replaced has lost its subscriptions.
         self.subscriber.subscribe(link);
     }
@@ -179,7 +176,7 @@ impl Duty for Source {
     fn disconnected(&mut self, _ending: &Ending) {
         self.steady = false;
         if let Some(retained) = &mut self.retained {
-            retained.disconnected(self.last_retained.elapsed(), self.ledger.owes_nothing());
+            retained.disconnected(self.ledger.owes_nothing(), Instant::now());
         }
     }
 
@@ -254,6 +251,9 @@ impl Duty for Source {
         if self.dropped > 0 {
             self.link.state.dropped("qos0_at_limit", mem::take(&mut self.dropped));
         }
+        if self.later_copies > 0 {
+            self.link.state.dropped("retained_copy", mem::take(&mut self.later_copies));
+        }
         if !self.batch.is_empty() && self.link.deliveries.capacity() > 0 {
             let batch = self.take_batch();
             if let Err(refused) = self.link.deliveries.try_send(batch) {
@@ -263,7 +263,11 @@ impl Duty for Source {
     }
 
     fn tick(&mut self, link: &mut Link) {
-        self.subscriber.tick(link);
+        if self.subscriber.tick(link)
+            && let Some(retained) = &mut self.retained
+        {
+            retained.asked_again(Instant::now());
+        }
     }
 
     fn trouble(&self) -> Option<&str> {

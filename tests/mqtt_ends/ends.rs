@@ -48,13 +48,15 @@ pub(super) async fn says(state: &EndState, text: &str) {
 pub(super) struct Reader {
     handle: SourceHandle,
     pub(super) state: Arc<EndState>,
+    pub(super) telemetry: Telemetry,
     task: JoinHandle<()>,
     read: VecDeque<Delivery>,
 }
 
 impl Reader {
     pub(super) fn start(broker: &Arc<MqttBroker>, client_id: &str, filters: &[&str], qos: Qos) -> Self {
-        let state = Telemetry::default().route("r", "edge", "edge", "").source.clone();
+        let telemetry = Telemetry::default();
+        let state = telemetry.route("r", "edge", "edge", "").source.clone();
         let (link, handle) = source_link(state.clone());
         let from = FromMqtt {
             broker: broker.clone(),
@@ -65,7 +67,7 @@ impl Reader {
             forward_retained: false,
         };
         let task = tokio::spawn(source::run(from, "r", LIMITS, link));
-        Self { handle, state, task, read: VecDeque::new() }
+        Self { handle, state, telemetry, task, read: VecDeque::new() }
     }
 
     /// Subscribed.

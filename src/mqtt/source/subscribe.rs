@@ -54,14 +54,16 @@ impl Subscriber {
         self.ask(all, link);
     }
 
-    /// Asks again for what was refused, when it is time.
-    pub(super) fn tick(&mut self, link: &mut Link) {
-        if self.retry_at.is_some_and(|at| at <= Instant::now()) {
+    /// Asks again for what was refused, when it is time; says whether it did.
+    pub(super) fn tick(&mut self, link: &mut Link) -> bool {
+        let due = self.retry_at.is_some_and(|at| at <= Instant::now());
+        if due {
             self.retry_at = None;
             self.retry = (self.retry * 2).min(LAST_RETRY);
             let refused = (0..self.refusals.len()).filter(|index| self.refusals[*index].is_some()).collect();
             self.ask(refused, link);
         }
+        due
     }
 
     fn ask(&mut self, mut wanted: Vec<usize>, link: &mut Link) {

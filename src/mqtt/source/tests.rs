@@ -11,6 +11,7 @@ use super::*;
 use crate::{
     delivery::{SourceHandle, source_link},
     mqtt::fake_broker::{FakeBroker, Peer},
+    settings::MqttBroker,
     telemetry::{EndState, Telemetry},
 };
 
@@ -23,11 +24,15 @@ struct Running {
 }
 
 fn start(fake: &FakeBroker, filters: &[&str], messages: usize) -> Running {
+    start_with(fake.settings(), filters, messages)
+}
+
+fn start_with(broker: MqttBroker, filters: &[&str], messages: usize) -> Running {
     let telemetry = Telemetry::default();
     let state = telemetry.route("r", "fake", "fake", "").source.clone();
     let (link, handle) = source_link(state.clone());
     let from = FromMqtt {
-        broker: fake.broker(),
+        broker: Arc::new(broker),
         client_id: "bridge-r".to_owned(),
         filters: filters.iter().map(ToString::to_string).collect(),
         share: None,
@@ -211,6 +216,44 @@ async fn a_second_client_with_our_id_is_named_and_not_fought_hard() {
     assert!(lost.elapsed() > Duration::from_millis(400), "{:?}", lost.elapsed());
     peer.stays_quiet().await;
     assert!(source.state.reason().is_some(), "not up before it has lasted");
+}
+
+/// A retained copy of MQTT 3.1.1, as at QoS 1.
+async fn copy(peer: &mut Peer, topic: u8, packet_id: u8) {
+    peer.raw(&[0x33, 6, 0, 1, topic, 0, packet_id, b'x']).await;
+}
+
+#[tokio::test]
+async fn on_3_1_1_the_retained_set_of_a_filter_that_is_granted_later_counts_and_skipped_copies_show() {
+    let fake = FakeBroker::start().await;
+    let broker = MqttBroker { version: MqttVersion::V4, ..fake.settings() };
+    let mut source = start_with(broker, &["a", "b"], 100);
+    let mut peer = fake.login_v4(true).await;
+    let mut subscribe = peer.frame().await;
+    peer.raw(&[0x90, 4, subscribe[2], subscribe[3], 1, 0x80]).await;
+    copy(&mut peer, b'a', 1).await;
+    assert_eq!(source.topics(1).await, ["a"], "an earlier process may not have had it");
+    source.settle(&[0]);
+    assert_eq!(peer.frame().await[..], [0x40, 2, 0, 1]);
+    subscribe = peer.frame().await;
+    peer.raw(&[0x90, 3, subscribe[2], subscribe[3], 1]).await;
+    // Live, and on its way when the filter was granted.
+    peer.raw(&[0x32, 6, 0, 1, b'a', 0, 2, b'x']).await;
+    copy(&mut peer, b'b', 3).await;
+    assert_eq!(source.topics(2).await, ["a", "b"]);
+    source.settle(&[1, 2]);
+    assert_eq!((peer.frame().await[3], peer.frame().await[3]), (2, 3));
+    assert!(timeout(Duration::from_secs(6), peer.frame()).await.is_err(), "long enough for the set to be whole");
+    drop(peer);
+    let mut peer = fake.login_v4(true).await;
+    subscribe = peer.frame().await;
+    peer.raw(&[0x90, 4, subscribe[2], subscribe[3], 1, 1]).await;
+    copy(&mut peer, b'a', 4).await;
+    copy(&mut peer, b'b', 5).await;
+    assert_eq!((peer.frame().await[3], peer.frame().await[3]), (4, 5), "acknowledged without being handed on");
+    source.nothing_more().await;
+    let metrics = source.telemetry.encode();
+    assert!(metrics.contains("reason=\"retained_copy\"} 2"), "{metrics}");
 }
 
 #[tokio::test]
