@@ -198,6 +198,37 @@ async fn retained_messages_come_once_per_session() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs servers: scripts/test runs it"]
+async fn a_filter_that_was_narrowed_gives_what_waited_for_it_once_and_then_no_more() {
+    for version in VERSIONS {
+        let mosquitto = Mosquitto::start(&Options::default()).await;
+        let settings = Arc::new(broker(mosquitto.port, version));
+        let mut device = Client::connect(&Login::new(mosquitto.port, "device")).await;
+        let data_dir = folder("narrowed");
+        let start = |filter| Reader::start_in(&data_dir, &settings, "reader", &[filter], Qos::AtLeastOnce);
+        let reader = start("t/#");
+        reader.is_up().await;
+        reader.stop().await;
+        device.publish("t/b", QoS::AtLeastOnce, "waited").await;
+        let mut reader = start("t/a/#");
+        assert_eq!(reader.read().await.payload, "waited");
+        let known = data_dir.join("subscriptions/edge.reader.json");
+        eventually("the old filter is gone", Duration::from_secs(20), || async {
+            (fs::read_to_string(&known).ok()? == "[\"t/a/#\"]").then_some(())
+        })
+        .await;
+        device.publish("t/b", QoS::AtLeastOnce, "unwanted").await;
+        device.publish("t/a/x", QoS::AtLeastOnce, "wanted").await;
+        assert_eq!(reader.read().await.payload, "wanted");
+        reader.stays_quiet().await;
+        reader.stop().await;
+        let mut reader = start("t/a/#");
+        reader.is_up().await;
+        reader.stays_quiet().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs servers: scripts/test runs it"]
 async fn overlapping_filters_give_each_message_once() {
     let mosquitto = Mosquitto::start(&Options::default()).await;
     let settings = Arc::new(broker(mosquitto.port, MqttVersion::V5));

@@ -188,6 +188,14 @@ impl Peer {
         subscribe
     }
 
+    /// The filters of the next UNSUBSCRIBE, which is not answered yet, and its packet id.
+    pub(super) async fn unsubscribe(&mut self) -> (Vec<String>, u16) {
+        match self.next().await {
+            Packet::Unsubscribe(unsubscribe) => (unsubscribe.filters, unsubscribe.pkid),
+            other => panic!("{other:?} instead of an UNSUBSCRIBE"),
+        }
+    }
+
     /// Sends a publish as a broker does.
     pub(super) async fn deliver(&mut self, topic: &str, qos: QoS, packet_id: u16, dup: bool) {
         let mut publish = Publish::new(topic, qos, topic.to_owned(), None);

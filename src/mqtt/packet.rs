@@ -50,6 +50,11 @@ pub(super) enum Incoming {
         codes: Vec<u8>,
         text: Option<String>,
     },
+    /// On 3.1.1 it has no codes, and means success.
+    UnsubAck {
+        packet_id: u16,
+        codes: Vec<u8>,
+    },
     PingResp,
     Disconnect(Reason),
     /// One that asks for nothing.
@@ -177,14 +182,20 @@ impl Codec {
             }
             9 => {
                 frame.advance(1 + length_bytes);
-                self.suback(frame)?
+                let (packet_id, codes, text) = self.answers(frame)?;
+                Incoming::SubAck { packet_id, codes, text }
+            }
+            11 => {
+                frame.advance(1 + length_bytes);
+                let (packet_id, codes, _) = self.answers(frame)?;
+                Incoming::UnsubAck { packet_id, codes }
             }
             13 => Incoming::PingResp,
             14 => {
                 frame.advance(1 + length_bytes);
                 Incoming::Disconnect(v5::disconnect(frame)?)
             }
-            11 | 15 => Incoming::Other,
+            15 => Incoming::Other,
             kind => return Err(Malformed::new(format_args!("packet type {kind} from a broker"))),
         };
         Ok(Some(packet))
@@ -222,13 +233,14 @@ impl Codec {
         Ok(Incoming::Publish(Box::new(publish)))
     }
 
-    fn suback(self, mut body: Bytes) -> Result<Incoming, Malformed> {
+    /// The body of a SUBACK or UNSUBACK, which are alike: packet id, a code for each filter, the broker's words.
+    fn answers(self, mut body: Bytes) -> Result<(u16, Vec<u8>, Option<String>), Malformed> {
         let packet_id = packet_id(&mut body)?;
         let text = match self.version {
-            MqttVersion::V5 => v5::suback_text(&mut body)?,
+            MqttVersion::V5 => v5::answer_text(&mut body)?,
             MqttVersion::V4 => None,
         };
-        Ok(Incoming::SubAck { packet_id, codes: body.to_vec(), text })
+        Ok((packet_id, body.to_vec(), text))
     }
 
     /// Writes a CONNECT.
@@ -250,6 +262,14 @@ impl Codec {
         match self.version {
             MqttVersion::V5 => v5::subscribe(out, packet_id, filters, id),
             MqttVersion::V4 => v4::subscribe(out, packet_id, filters),
+        }
+    }
+
+    /// Writes an UNSUBSCRIBE.
+    pub(super) fn unsubscribe(self, out: &mut BytesMut, packet_id: u16, filters: &[String]) -> Result<(), String> {
+        match self.version {
+            MqttVersion::V5 => v5::unsubscribe(out, packet_id, filters),
+            MqttVersion::V4 => v4::unsubscribe(out, packet_id, filters),
         }
     }
 

@@ -327,6 +327,7 @@ impl Duty for Sink {
             Incoming::Publish(_)
             | Incoming::ConnAck(_)
             | Incoming::SubAck { .. }
+            | Incoming::UnsubAck { .. }
             | Incoming::PingResp
             | Incoming::Other => {}
         }

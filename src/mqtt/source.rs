@@ -3,11 +3,12 @@
 //! What the route cannot take yet stays unread in the socket, which is the backpressure of QoS 1 and 2. It never
 //! acknowledges what is not settled, and never holds a message back because of what it is marked with.
 
+mod memory;
 mod subscribe;
 #[cfg(test)]
 mod tests;
 
-use std::mem;
+use std::{mem, path::Path};
 
 use tokio::time::Instant;
 use tracing::warn;
@@ -34,10 +35,11 @@ const BATCH: usize = 256;
 const PUBLISH: u8 = 3;
 
 /// Reads until the route closes its link: no more deliveries first, then, when the settled channel is closed too,
-/// the end. Never fails; what is wrong shows in the link's state.
-pub async fn run(from: FromMqtt, route_name: &str, limits: Limits, link: SourceLink) {
+/// the end. Never fails; what is wrong shows in the link's state. Keeps in the data folder what the session is
+/// subscribed to.
+pub async fn run(from: FromMqtt, route_name: &str, limits: Limits, data_dir: &Path, link: SourceLink) {
     let login = Login::lasting(&from.broker, &from.client_id);
-    let mut source = Source::new(&from, route_name, limits, link);
+    let mut source = Source::new(&from, route_name, limits, data_dir, link);
     session::run(&login, &mut source).await;
 }
 
@@ -76,7 +78,7 @@ enum Event {
 }
 
 impl Source {
-    fn new(from: &FromMqtt, route: &str, limits: Limits, link: SourceLink) -> Self {
+    fn new(from: &FromMqtt, route: &str, limits: Limits, data_dir: &Path, link: SourceLink) -> Self {
         let expects_copies = from.broker.version == MqttVersion::V4 && !from.forward_retained;
         Self {
             route: route.to_owned(),
@@ -85,7 +87,7 @@ impl Source {
             limits,
             link,
             ledger: Ledger::default(),
-            subscriber: Subscriber::new(from),
+            subscriber: Subscriber::new(from, data_dir),
             retained: expects_copies.then(|| Retained::new(Instant::now())),
             batch: Vec::new(),
             dropped: 0,
@@ -237,9 +239,10 @@ impl Duty for Source {
                 packet::write_ack(&mut link.out, AckKind::PubComp, ack.packet_id);
             }
             Incoming::SubAck { packet_id, codes, text } => {
-                self.subscriber.answered(packet_id, &codes, text.as_deref(), &self.route);
+                self.subscriber.answered(packet_id, &codes, text.as_deref(), &self.route, link);
                 self.show_state();
             }
+            Incoming::UnsubAck { packet_id, codes } => self.subscriber.left(packet_id, &codes, &self.route),
             Incoming::Disconnect(reason) => return Err(Ending::Disconnected(reason)),
             Incoming::Ack(_) | Incoming::ConnAck(_) | Incoming::PingResp | Incoming::Other => {}
         }

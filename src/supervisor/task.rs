@@ -103,10 +103,10 @@ async fn close(ends: Ends, tasks: Vec<JoinHandle<()>>, route: &str) {
 }
 
 fn spawn_source(route: Arc<Route>, settings: &Settings, link: SourceLink) -> JoinHandle<()> {
-    let limits = settings.limits;
+    let (limits, data_dir) = (settings.limits, settings.data_dir.clone());
     tokio::spawn(async move {
         match &route.from {
-            From::Mqtt(from) => mqtt::source::run(from.clone(), &route.name, limits, link).await,
+            From::Mqtt(from) => mqtt::source::run(from.clone(), &route.name, limits, &data_dir, link).await,
             From::RocketMq(from) => rocketmq::source::run(from.clone(), &route.name, limits, link).await,
         }
     })

@@ -61,6 +61,10 @@ pub(super) fn subscribe(out: &mut BytesMut, packet_id: u16, filters: &[Filter]) 
     written(packet.write(out))
 }
 
+pub(super) fn unsubscribe(out: &mut BytesMut, packet_id: u16, filters: &[String]) -> Result<(), String> {
+    written(r4::Unsubscribe { pkid: packet_id, topics: filters.to_vec() }.write(out))
+}
+
 fn written(result: Result<usize, r4::Error>) -> Result<(), String> {
     result.map(drop).map_err(|error| error.to_string())
 }

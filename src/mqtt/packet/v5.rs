@@ -58,7 +58,8 @@ pub(super) fn publish(header: r5::FixedHeader, frame: Bytes) -> Result<Publish, 
     Ok(Publish { packet_id: packet.pkid, dup: packet.dup, subscription_ids, message })
 }
 
-pub(super) fn suback_text(body: &mut Bytes) -> Result<Option<String>, Malformed> {
+/// SUBACK and UNSUBACK have the same properties.
+pub(super) fn answer_text(body: &mut Bytes) -> Result<Option<String>, Malformed> {
     let properties = r5::SubAckProperties::read(body).map_err(Malformed::new)?;
     Ok(properties.and_then(|properties| properties.reason_string))
 }
@@ -174,6 +175,10 @@ pub(super) fn subscribe(
     let mut packet = r5::Subscribe::new_many(filters, properties);
     packet.pkid = packet_id;
     written(packet.write(out))
+}
+
+pub(super) fn unsubscribe(out: &mut BytesMut, packet_id: u16, filters: &[String]) -> Result<(), String> {
+    written(r5::Unsubscribe { pkid: packet_id, filters: filters.to_vec(), properties: None }.write(out))
 }
 
 fn written(result: Result<usize, r5::Error>) -> Result<(), String> {

@@ -1,10 +1,12 @@
 //! The source against a broker that does what no real one can be made to.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use rumqttc_v5::{
-    Disconnect, DisconnectReasonCode, Packet, Publish as Sent, PublishProperties, QoS, SubscribeReasonCode,
+    Disconnect, DisconnectReasonCode, Packet, Publish as Sent, PublishProperties, QoS, SubscribeReasonCode, UnsubAck,
+    UnsubAckReason,
 };
+use tempfile::TempDir;
 use tokio::{task::JoinHandle, time::timeout};
 
 use super::*;
@@ -21,6 +23,7 @@ struct Running {
     state: Arc<EndState>,
     task: JoinHandle<()>,
     delivered: std::collections::VecDeque<Delivery>,
+    _folder: Option<TempDir>,
 }
 
 fn start(fake: &FakeBroker, filters: &[&str], messages: usize) -> Running {
@@ -28,6 +31,12 @@ fn start(fake: &FakeBroker, filters: &[&str], messages: usize) -> Running {
 }
 
 fn start_with(broker: MqttBroker, filters: &[&str], messages: usize) -> Running {
+    let folder = tempfile::tempdir().unwrap();
+    let running = start_in(folder.path(), broker, filters, messages);
+    Running { _folder: Some(folder), ..running }
+}
+
+fn start_in(data_dir: &Path, broker: MqttBroker, filters: &[&str], messages: usize) -> Running {
     let telemetry = Telemetry::default();
     let state = telemetry.route("r", "fake", "fake", "").source.clone();
     let (link, handle) = source_link(state.clone());
@@ -40,8 +49,9 @@ fn start_with(broker: MqttBroker, filters: &[&str], messages: usize) -> Running 
         forward_retained: false,
     };
     let limits = Limits { messages, bytes: 1 << 20 };
-    let task = tokio::spawn(async move { run(from, "r", limits, link).await });
-    Running { handle, telemetry, state, task, delivered: std::collections::VecDeque::new() }
+    let data_dir = data_dir.to_owned();
+    let task = tokio::spawn(async move { run(from, "r", limits, &data_dir, link).await });
+    Running { handle, telemetry, state, task, delivered: std::collections::VecDeque::new(), _folder: None }
 }
 
 impl Running {
@@ -180,6 +190,45 @@ async fn a_refused_subscription_shows_and_is_tried_again() {
     assert!(id(&again) > id(&second));
     peer.stays_quiet().await;
     assert_eq!(source.state.reason(), None);
+}
+
+#[tokio::test]
+async fn a_filter_that_the_mapping_drops_is_unsubscribed_until_the_broker_confirms_it() {
+    let fake = FakeBroker::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let start = |filters| start_in(folder.path(), fake.settings(), filters, 100);
+    let source = start(&["t/#"]);
+    let mut peer = fake.subscribed(false).await;
+    peer.stays_quiet().await;
+    source.task.abort();
+    // The next process narrows it, and is cut off before the broker answers.
+    let source = start(&["t/a/#"]);
+    let mut peer = fake.login(true).await;
+    peer.answer_subscribe(SubscribeReasonCode::NotAuthorized).await;
+    source.state_says("\"t/a/#\" is refused").await;
+    peer.stays_quiet().await;
+    peer.grant().await;
+    assert_eq!(peer.unsubscribe().await.0, ["t/#"], "not before what is wanted is granted");
+    source.task.abort();
+    let source = start(&["t/a/#"]);
+    let mut peer = fake.subscribed(true).await;
+    let (filters, id) = peer.unsubscribe().await;
+    assert_eq!(filters, ["t/#"]);
+    peer.send(Packet::UnsubAck(UnsubAck { pkid: id, reasons: vec![UnsubAckReason::NotAuthorized], properties: None }))
+        .await;
+    peer.stays_quiet().await;
+    drop(peer);
+    let mut peer = fake.subscribed(true).await;
+    let (filters, id) = peer.unsubscribe().await;
+    assert_eq!(filters, ["t/#"], "the broker did not let it go");
+    let reasons = vec![UnsubAckReason::Success];
+    peer.send(Packet::UnsubAck(UnsubAck { pkid: id, reasons, properties: None })).await;
+    peer.stays_quiet().await;
+    source.task.abort();
+    let source = start(&["t/b"]);
+    let mut peer = fake.subscribed(false).await;
+    peer.stays_quiet().await;
+    assert_eq!(source.state.reason(), None, "a new session has nothing to leave");
 }
 
 #[tokio::test]
