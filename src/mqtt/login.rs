@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    packet::{Codec, ConnAck, Connect, Incoming, Malformed},
+    packet::{Codec, ConnAck, Connect, Incoming, Unreadable},
     reason::{Reason, UNSUPPORTED_VERSION},
     transport::{self, DialError, Stream},
 };
@@ -52,7 +52,7 @@ pub(super) enum LoginError {
     #[error("login: {0}")]
     Io(#[from] std::io::Error),
     #[error(transparent)]
-    Malformed(#[from] Malformed),
+    Unreadable(#[from] Unreadable),
     #[error("login cannot be written: {0}")]
     Unwritable(String),
     #[error("the broker gave the client id {0:?} instead of ours")]

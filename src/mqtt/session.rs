@@ -21,7 +21,7 @@ use super::{
     backoff::{Backoff, End},
     login::{Connection, Login, LoginError},
     outbox::Blame,
-    packet::{self, Codec, ConnAck, Incoming, Malformed},
+    packet::{self, Codec, ConnAck, Incoming, Unreadable},
     reason::{self, Reason},
     transport::Stream,
 };
@@ -67,6 +67,11 @@ pub(super) trait Duty: Send {
     }
     /// Takes a packet.
     fn packet(&mut self, packet: Incoming, link: &mut Link) -> Result<(), Ending>;
+    /// A packet is larger than what is taken, in these words. Whether it stays unread on this connection, with all
+    /// behind it; [`Self::accepts`] says no from then on. Else the connection ends.
+    fn leaves_unread(&mut self, _too_large: &str) -> bool {
+        false
+    }
     /// All packets of one read were taken.
     fn parsed(&mut self, _link: &mut Link) {}
     /// All that was encoded has left.
@@ -106,7 +111,7 @@ pub(super) enum Ending {
     #[error("the broker closed the connection: {0}")]
     Disconnected(Reason),
     #[error(transparent)]
-    Malformed(#[from] Malformed),
+    Unreadable(#[from] Unreadable),
     #[error("nothing was heard of the broker for {0:?}")]
     Silent(Duration),
 }
@@ -119,7 +124,7 @@ impl Ending {
             Self::Closed => Blame::Likely,
             Self::Disconnected(reason) if reason.is_about_a_packet() => Blame::Likely,
             Self::Io(_) => Blame::Possible,
-            Self::Disconnected(_) | Self::Finished | Self::Malformed(_) | Self::Silent(_) => Blame::None,
+            Self::Disconnected(_) | Self::Finished | Self::Unreadable(_) | Self::Silent(_) => Blame::None,
         }
     }
 
@@ -286,6 +291,10 @@ fn parse<D: Duty>(input: &mut BytesMut, duty: &mut D, link: &mut Link) -> Result
         match link.codec.read(input) {
             Ok(Some(packet)) => duty.packet(packet, link)?,
             Ok(None) => break,
+            Err(error @ Unreadable::TooLarge { .. }) if duty.leaves_unread(&error.to_string()) => {
+                blocked = true;
+                break;
+            }
             Err(error) => {
                 // What came before it is whole.
                 duty.parsed(link);

@@ -59,6 +59,9 @@ struct Source {
     later_copies: u64,
     had_session: bool,
     steady: bool,
+    /// What this connection brings next, and is too large to be taken. It can be neither held nor parked, so all waits
+    /// until a person raises the limit: to acknowledge it would lose it.
+    too_large: Option<String>,
     stage: Stage,
 }
 
@@ -94,6 +97,7 @@ impl Source {
             later_copies: 0,
             had_session: false,
             steady: false,
+            too_large: None,
             stage: Stage::Reading,
         }
     }
@@ -136,8 +140,8 @@ impl Source {
         if !self.steady {
             return;
         }
-        if let Some(refusal) = self.subscriber.refusal() {
-            self.link.state.down(refusal);
+        if let Some(trouble) = self.trouble() {
+            self.link.state.down(trouble);
         } else if self.subscriber.is_subscribed() {
             self.link.state.up();
         }
@@ -158,6 +162,7 @@ impl Duty for Source {
                 "the broker forgot the session: what it held for us there is lost on its side");
         }
         self.had_session = true;
+        self.too_large = None;
         self.ledger.connected(present);
         if let Some(retained) = &mut self.retained {
             retained.connected(present, Instant::now());
@@ -226,6 +231,7 @@ impl Duty for Source {
     fn accepts(&self, first: u8) -> bool {
         match self.stage {
             _ if first >> 4 != PUBLISH => true,
+            Stage::Reading if self.too_large.is_some() => false,
             Stage::Reading => self.batch.len() < BATCH && !(packet::is_held_publish(first) && self.is_full()),
             Stage::Draining | Stage::Finished => false,
         }
@@ -247,6 +253,12 @@ impl Duty for Source {
             Incoming::Ack(_) | Incoming::ConnAck(_) | Incoming::PingResp | Incoming::Other => {}
         }
         Ok(())
+    }
+
+    fn leaves_unread(&mut self, too_large: &str) -> bool {
+        self.link.state.down(too_large);
+        self.too_large = Some(too_large.to_owned());
+        true
     }
 
     fn parsed(&mut self, link: &mut Link) {
@@ -274,7 +286,7 @@ impl Duty for Source {
     }
 
     fn trouble(&self) -> Option<&str> {
-        self.subscriber.refusal()
+        self.too_large.as_deref().or_else(|| self.subscriber.refusal())
     }
 
     fn is_blameless(&self) -> bool {

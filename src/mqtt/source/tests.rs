@@ -306,6 +306,29 @@ async fn on_3_1_1_the_retained_set_of_a_filter_that_is_granted_later_counts_and_
 }
 
 #[tokio::test]
+async fn a_publish_over_the_limit_stays_unread_on_its_connection_and_is_named() {
+    let fake = FakeBroker::start().await;
+    let mut source = start_with(MqttBroker { version: MqttVersion::V4, ..fake.settings() }, &["t/#"], 100);
+    let mut peer = fake.login_v4(false).await;
+    let subscribe = peer.frame().await;
+    peer.raw(&[0x90, 3, subscribe[2], subscribe[3], 1]).await;
+    peer.raw(&[0x32, 6, 0, 1, b't', 0, 1, b'x']).await;
+    // 2 MiB and a header, of which a part of the topic comes first.
+    peer.raw(&[0x32, 0x86, 0x80, 0x80, 1, 0, 5, b't', b'/', b'b']).await;
+    assert_eq!(source.topics(1).await, ["t"]);
+    source.nothing_more().await;
+    peer.raw(b"ig\x00\x02").await;
+    peer.raw(&[b'x'; 10_000]).await;
+    source.state_says("a publish of 2097163 bytes to \"t/big\"").await;
+    source.state_says("raise `max_packet`").await;
+    source.settle(&[0]);
+    assert_eq!(peer.frame().await[..], [0x40, 2, 0, 1], "what came before it is acknowledged");
+    let more = timeout(Duration::from_secs(4), peer.frame()).await;
+    assert!(more.is_err(), "the connection stays, and the keep-alive of one second goes on: {more:?}");
+    source.nothing_more().await;
+}
+
+#[tokio::test]
 async fn what_is_not_mqtt_ends_the_connection_and_nothing_else() {
     let fake = FakeBroker::start().await;
     let mut source = start(&fake, &["t"], 100);
