@@ -1,6 +1,7 @@
 //! The admin listener: is it alive, is it ready, what are its numbers.
 //!
-//! It answers GET alone, bounds how many may ask at once, and shows no payload, topic, client id or secret.
+//! It answers GET alone, bounds how many may ask at once, and shows no payload or secret. The reasons in `/ready` name
+//! the topic or the client id that a person has to see to; the labels of metrics never do.
 
 mod bounded;
 

@@ -14,7 +14,7 @@ pub use self::load::{Environment, load};
 pub struct Settings {
     /// The folder of mapping files.
     pub mappings: PathBuf,
-    /// Parked messages and snapshots.
+    /// Parked messages, and what MQTT sessions are subscribed to.
     pub data_dir: PathBuf,
     /// MQTT brokers by name.
     pub mqtt: BTreeMap<String, Arc<MqttBroker>>,

@@ -2,8 +2,9 @@
 //! another session reads.
 
 mod ends;
+mod subscriptions;
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use rocketbridge::{
@@ -14,12 +15,11 @@ use rocketbridge::{
     telemetry::Telemetry,
 };
 use rumqttc_v5::mqttbytes::QoS;
-use serde_json::json;
 
 use self::ends::{Reader, Writer, broker, numbered, says};
 use crate::servers::{
-    eventually, folder,
-    mosquitto::{Mosquitto, Options, plugin},
+    eventually,
+    mosquitto::{Mosquitto, Options},
     mqtt::{Client, Login},
     proxy::Proxy,
 };
@@ -164,42 +164,6 @@ async fn two_clients_with_one_id_are_named_and_share_without_loss() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs servers: scripts/test runs it"]
-async fn retained_messages_come_once_per_session() {
-    for version in VERSIONS {
-        let mosquitto = Mosquitto::start(&Options::default()).await;
-        let mut device = Client::connect(&Login::new(mosquitto.port, "device")).await;
-        device.publish_with("t/kept", QoS::AtLeastOnce, "kept", true, None).await;
-        let proxy = Proxy::start(mosquitto.port).await;
-        let settings = Arc::new(broker(proxy.port, version));
-        let mut reader = Reader::start(&settings, "reader", &["t/#"], Qos::AtLeastOnce);
-        assert_eq!(reader.read().await.payload, "kept");
-        device.publish("t/live", QoS::AtLeastOnce, "1").await;
-        assert_eq!(reader.read().await.payload, "1");
-        // Long enough for its acknowledgement to arrive.
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        proxy.cut();
-        device.publish("t/live", QoS::AtLeastOnce, "2").await;
-        assert_eq!(reader.read().await.payload, "2", "{version:?}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs servers: scripts/test runs it"]
-async fn overlapping_filters_give_each_message_once() {
-    let mosquitto = Mosquitto::start(&Options::default()).await;
-    let settings = Arc::new(broker(mosquitto.port, MqttVersion::V5));
-    let mut reader = Reader::start(&settings, "reader", &["t/+", "t/#", "t/a"], Qos::AtLeastOnce);
-    reader.is_up().await;
-    let mut device = Client::connect(&Login::new(mosquitto.port, "device")).await;
-    for (topic, text) in [("t/a", "1"), ("t/a/b", "2"), ("t/b", "3")] {
-        device.publish(topic, QoS::AtLeastOnce, text).await;
-        assert_eq!(reader.read().await.payload, text);
-    }
-    reader.stays_quiet().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs servers: scripts/test runs it"]
 async fn a_denied_publish_stalls_and_a_wrong_password_shows() {
     let mosquitto = Mosquitto::start(&Options {
         users: vec![("bridge".into(), "right".into())],
@@ -220,37 +184,6 @@ async fn a_denied_publish_stalls_and_a_wrong_password_shows() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs servers: scripts/test runs it"]
-async fn a_refused_subscription_shows_and_is_asked_for_again() {
-    // Mosquitto's ACL files say nothing of subscriptions, its plugin for dynamic security does.
-    let plugin = plugin("mosquitto_dynamic_security.so");
-    let access = folder("dynamic-security").join("access.json");
-    let allow = |subscribe: bool| {
-        let defaults = json!({
-            "publishClientSend": true, "publishClientReceive": true, "subscribe": subscribe, "unsubscribe": true,
-        });
-        let all = json!({ "clients": [], "groups": [], "roles": [], "defaultACLAccess": defaults });
-        fs::write(&access, all.to_string()).unwrap();
-    };
-    let lines = vec![format!("plugin {}", plugin.display()), format!("plugin_opt_config_file {}", access.display())];
-    for version in VERSIONS {
-        allow(false);
-        let mut mosquitto = Mosquitto::start(&Options { lines: lines.clone(), ..Options::default() }).await;
-        let settings = Arc::new(broker(mosquitto.port, version));
-        let mut reader = Reader::start(&settings, "reader", &["t/#"], Qos::AtLeastOnce);
-        says(&reader.state, "the subscription to \"t/#\" is refused").await;
-        mosquitto.terminate();
-        allow(true);
-        mosquitto.restart().await;
-        reader.is_up().await;
-        let mut device = Client::connect(&Login::new(mosquitto.port, "device")).await;
-        device.publish("t/a", QoS::AtLeastOnce, "let in").await;
-        assert_eq!(reader.read().await.payload, "let in");
-        reader.stop().await;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs servers: scripts/test runs it"]
 async fn what_the_broker_drops_is_counted() {
     let lines = vec!["sys_interval 1".into(), "max_queued_messages 5".into()];
     let mosquitto = Mosquitto::start(&Options { lines, ..Options::default() }).await;
@@ -267,6 +200,10 @@ async fn what_the_broker_drops_is_counted() {
         }
         count_reaches(&telemetry, before + 15).await;
         watching.abort();
+        watching.await.unwrap_err();
+        let login = Login::new(mosquitto.port, "bridge.watch.edge").resume();
+        let left = Client::connect(&login).await.connack.session_present;
+        assert!(!left, "{version:?}: the watch leaves a session behind");
     }
 }
 
@@ -311,7 +248,7 @@ async fn a_probe_leaves_nothing_and_a_retired_session_is_gone() {
     let mosquitto = Mosquitto::start(&options).await;
     let settings = Arc::new(broker(mosquitto.port, MqttVersion::V5));
     let filters = ["t/#".to_owned(), "$share/g/t/#".to_owned()];
-    let report = probe::probe(&settings, "reader", &filters).await.unwrap();
+    let report = probe::probe(&settings, &filters).await.unwrap();
     assert_eq!((report.receive_maximum, report.subscription_ids, report.shared), (30, true, true));
     assert_eq!(report.filters, filters.map(|filter| (filter, Ok(Qos::AtLeastOnce))));
     let reader = Reader::start(&settings, "reader", &["t"], Qos::AtLeastOnce);
@@ -325,6 +262,6 @@ async fn a_probe_leaves_nothing_and_a_retired_session_is_gone() {
     probe::retire(&settings, "reader").await.unwrap();
     assert!(!present().await);
     drop(mosquitto);
-    let error = probe::probe(&settings, "reader", &[]).await.unwrap_err().to_string();
+    let error = probe::probe(&settings, &[]).await.unwrap_err().to_string();
     assert!(error.contains("mqtt://127.0.0.1:") && error.contains("cannot connect"), "{error}");
 }

@@ -78,6 +78,16 @@ impl FakeBroker {
         self.login_with(session_present, None).await
     }
 
+    /// Takes a connection of MQTT 3.1.1 and lets it in; its packets come as [`Peer::frame`]s.
+    pub(super) async fn login_v4(&self, session_present: bool) -> Peer {
+        let (stream, _) = timeout(PATIENCE, self.listener.accept()).await.expect("a connection").unwrap();
+        let connect = Connect { keep_alive: 0, client_id: String::new(), clean_start: false, properties: None };
+        let mut peer = Peer { stream, input: BytesMut::new(), connect };
+        assert_eq!(peer.frame().await[0], 0x10, "a CONNECT");
+        peer.raw(&[0x20, 2, u8::from(session_present), 0]).await;
+        peer
+    }
+
     /// [`Self::login`], with limits.
     pub(super) async fn login_with(&self, session_present: bool, properties: Option<ConnAckProperties>) -> Peer {
         let mut peer = self.accept().await;
@@ -110,6 +120,27 @@ impl Peer {
                     if self.stream.read_buf(&mut self.input).await.ok()? == 0 {
                         return None;
                     }
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// The bytes of the next packet, of either version, other than a PINGREQ.
+    pub(super) async fn frame(&mut self) -> BytesMut {
+        timeout(PATIENCE, self.next_frame()).await.expect("a packet in time")
+    }
+
+    async fn next_frame(&mut self) -> BytesMut {
+        loop {
+            match rumqttc_v5::check(self.input.iter(), None) {
+                Ok(header) if self.input[0] == 0xC0 => {
+                    let _ping = self.input.split_to(header.frame_length());
+                    self.raw(&[0xD0, 0]).await;
+                }
+                Ok(header) => return self.input.split_to(header.frame_length()),
+                Err(rumqttc_v5::Error::InsufficientBytes(_)) => {
+                    assert!(self.stream.read_buf(&mut self.input).await.unwrap() > 0, "a packet, not the end");
                 }
                 Err(error) => panic!("{error}"),
             }
@@ -155,6 +186,14 @@ impl Peer {
         let return_codes = vec![code; subscribe.filters.len()];
         self.send(Packet::SubAck(SubAck { pkid: subscribe.pkid, return_codes, properties: None })).await;
         subscribe
+    }
+
+    /// The filters of the next UNSUBSCRIBE, which is not answered yet, and its packet id.
+    pub(super) async fn unsubscribe(&mut self) -> (Vec<String>, u16) {
+        match self.next().await {
+            Packet::Unsubscribe(unsubscribe) => (unsubscribe.filters, unsubscribe.pkid),
+            other => panic!("{other:?} instead of an UNSUBSCRIBE"),
+        }
     }
 
     /// Sends a publish as a broker does.

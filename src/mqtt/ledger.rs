@@ -7,7 +7,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::packet::AckKind;
 use crate::{delivery::Ticket, message::Qos};
@@ -20,7 +20,7 @@ const NOWHERE: u64 = u64::MAX;
 pub(super) enum Received {
     /// To be handed on under this ticket.
     New(Ticket),
-    /// A QoS 2 publish sent again, which was handed on before: its acknowledgement is seen to.
+    /// One sent again, which was handed on before: its acknowledgement is seen to.
     Known,
 }
 
@@ -34,6 +34,8 @@ pub(super) struct Ledger {
     /// Publishes of this connection that are not acknowledged, in the order of receipt, from `first_place` on.
     queue: VecDeque<Waiting>,
     first_place: u64,
+    /// Their packet ids.
+    waiting: HashSet<u16>,
     /// QoS 2 packet ids of this session between PUBLISH and PUBREL.
     exactly_once: HashMap<u16, ExactlyOnce>,
 }
@@ -59,6 +61,8 @@ struct Waiting {
     kind: AckKind,
     packet_id: u16,
     settled: bool,
+    /// The broker has used the packet id for another publish since, so it waits for no acknowledgement of this one.
+    superseded: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -89,6 +93,7 @@ impl Ledger {
     pub(super) fn connected(&mut self, session_present: bool) {
         self.first_place += self.queue.len() as u64;
         self.queue.clear();
+        self.waiting.clear();
         if !session_present {
             self.exactly_once.clear();
         }
@@ -96,7 +101,7 @@ impl Ledger {
 
     /// Takes note of a publish that is to be handed on.
     pub(super) fn receive(&mut self, qos: Qos, packet_id: u16, dup: bool, weight: usize) -> Received {
-        if qos == Qos::ExactlyOnce && dup && self.recognise(packet_id) {
+        if dup && self.recognise(qos, packet_id) {
             return Received::Known;
         }
         let ticket = self.first_ticket + self.tickets.len() as u64;
@@ -113,20 +118,25 @@ impl Ledger {
 
     /// Takes note of a publish that is not handed on, and is acknowledged all the same, in its turn.
     pub(super) fn skip(&mut self, qos: Qos, packet_id: u16, dup: bool) {
+        if dup && self.recognise(qos, packet_id) {
+            return;
+        }
         if qos == Qos::ExactlyOnce {
-            if dup && self.recognise(packet_id) {
-                return;
-            }
             self.exactly_once.insert(packet_id, ExactlyOnce { ticket: None, settled: true });
         }
         self.wait(qos, packet_id, true);
     }
 
-    /// Whether a QoS 2 publish that is marked as sent again is one that we hold; if so, it waits for its PUBREC
-    /// anew. Without the mark it is another message: the broker lost its memory, or has another client.
-    fn recognise(&mut self, packet_id: u16) -> bool {
-        let Some(known) = self.exactly_once.get(&packet_id).copied() else { return false };
-        let place = self.wait(Qos::ExactlyOnce, packet_id, known.settled);
+    /// Whether a publish that is marked as sent again is one that we hold. One that came on this connection before
+    /// waits for its acknowledgement already; a QoS 2 one of an earlier connection waits for its PUBREC anew. Without
+    /// the mark it is another message: the broker lost its memory, or has another client.
+    fn recognise(&mut self, qos: Qos, packet_id: u16) -> bool {
+        if self.waiting.contains(&packet_id) {
+            return true;
+        }
+        let known = self.exactly_once.get(&packet_id).filter(|_| qos == Qos::ExactlyOnce);
+        let Some(known) = known.copied() else { return false };
+        let place = self.wait(qos, packet_id, known.settled);
         if let Some(entry) = known.ticket.and_then(|ticket| self.entry(ticket)) {
             entry.place = place;
         }
@@ -139,7 +149,11 @@ impl Ledger {
             Qos::AtLeastOnce => AckKind::PubAck,
             Qos::ExactlyOnce => AckKind::PubRec,
         };
-        self.queue.push_back(Waiting { kind, packet_id, settled });
+        if !self.waiting.insert(packet_id) {
+            let earlier = self.queue.iter_mut().filter(|waiting| waiting.packet_id == packet_id);
+            earlier.for_each(|waiting| waiting.superseded = true);
+        }
+        self.queue.push_back(Waiting { kind, packet_id, settled, superseded: false });
         self.first_place + self.queue.len() as u64 - 1
     }
 
@@ -173,10 +187,15 @@ impl Ledger {
 
     /// The next acknowledgement that may leave on this connection.
     pub(super) fn next_ack(&mut self) -> Option<(AckKind, u16)> {
-        let waiting = *self.queue.front().filter(|waiting| waiting.settled)?;
-        self.queue.pop_front();
-        self.first_place += 1;
-        Some((waiting.kind, waiting.packet_id))
+        while let Some(waiting) = self.queue.front().filter(|waiting| waiting.settled).copied() {
+            self.queue.pop_front();
+            self.first_place += 1;
+            if !waiting.superseded {
+                self.waiting.remove(&waiting.packet_id);
+                return Some((waiting.kind, waiting.packet_id));
+            }
+        }
+        None
     }
 
     /// The broker released a QoS 2 packet id: the next publish with it is another message.

@@ -9,7 +9,7 @@ use tokio::{
 };
 
 use super::{
-    packet::{Codec, ConnAck, Connect, Incoming, Malformed},
+    packet::{Codec, ConnAck, Connect, Incoming, Unreadable},
     reason::{Reason, UNSUPPORTED_VERSION},
     transport::{self, DialError, Stream},
 };
@@ -52,7 +52,7 @@ pub(super) enum LoginError {
     #[error("login: {0}")]
     Io(#[from] std::io::Error),
     #[error(transparent)]
-    Malformed(#[from] Malformed),
+    Unreadable(#[from] Unreadable),
     #[error("login cannot be written: {0}")]
     Unwritable(String),
     #[error("the broker gave the client id {0:?} instead of ours")]
@@ -65,7 +65,13 @@ impl Login {
         Self { broker: broker.clone(), client_id: client_id.to_owned(), announce: true, throw_away: false }
     }
 
-    /// A session that ends with its connection and leaves nothing behind.
+    /// A session beside those of the routes, which ends with its connection. Its id is none that a route's session
+    /// gets: theirs go on with a dash behind the stem.
+    pub(super) fn aside(broker: &Arc<MqttBroker>, purpose: &str) -> Self {
+        Self::throw_away(broker, &format!("{}.{purpose}", broker.client_id))
+    }
+
+    /// A session that ends with its connection and leaves nothing behind, nor anything of an earlier one.
     pub(super) fn throw_away(broker: &Arc<MqttBroker>, client_id: &str) -> Self {
         Self { broker: broker.clone(), client_id: client_id.to_owned(), announce: false, throw_away: true }
     }

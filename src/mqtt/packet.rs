@@ -1,7 +1,7 @@
 //! MQTT packets as this end uses them: the one place that knows that there are two versions.
 //!
 //! Field coding comes from the packet codecs of `rumqttc`; framing is checked here first, so that whatever a
-//! broker sends is a packet, too little yet, or [`Malformed`]: never a panic, never an endless wait.
+//! broker sends is a packet, too little yet, or [`Unreadable`]: never a panic, never an endless wait.
 
 mod prepared;
 #[cfg(test)]
@@ -28,14 +28,23 @@ const LARGEST_PACKET: usize = 268_435_455;
 /// A payload up to this size is copied out of the read buffer, so that it does not keep all of that alive.
 const COPY_BELOW: usize = 4096;
 
-/// What a broker sent is not MQTT, or larger than we take.
+/// What a broker sent and we do not take.
 #[derive(Debug, thiserror::Error)]
-#[error("the broker sent what cannot be read: {0}")]
-pub(super) struct Malformed(String);
+pub(super) enum Unreadable {
+    /// It is not MQTT, or too large for anything but a publish.
+    #[error("the broker sent what cannot be read: {0}")]
+    Malformed(String),
+    /// It stays where it is.
+    #[error(
+        "the broker sends a publish of {size} bytes to {topic:?}, more than the {max} that are taken: raise `max_packet` \
+         and start again"
+    )]
+    TooLarge { topic: String, size: usize, max: u32 },
+}
 
-impl Malformed {
+impl Unreadable {
     fn new(what: impl Display) -> Self {
-        Self(format!("{what}"))
+        Self::Malformed(format!("{what}"))
     }
 }
 
@@ -49,6 +58,11 @@ pub(super) enum Incoming {
         packet_id: u16,
         codes: Vec<u8>,
         text: Option<String>,
+    },
+    /// On 3.1.1 it has no codes, and means success.
+    UnsubAck {
+        packet_id: u16,
+        codes: Vec<u8>,
     },
     PingResp,
     Disconnect(Reason),
@@ -155,14 +169,18 @@ pub(super) struct Codec {
 
 impl Codec {
     /// Takes the next packet from the front of the buffer, or nothing when it is not all there yet.
-    pub(super) fn read(self, buffer: &mut BytesMut) -> Result<Option<Incoming>, Malformed> {
+    pub(super) fn read(self, buffer: &mut BytesMut) -> Result<Option<Incoming>, Unreadable> {
         let header = match r5::check(buffer.iter(), Some(self.max_packet)) {
             Ok(header) => header,
             Err(r5::Error::InsufficientBytes(_)) => return Ok(None),
-            Err(error) => return Err(Malformed::new(error)),
+            Err(r5::Error::PayloadSizeLimitExceeded { pkt_size: size, max }) if buffer[0] >> 4 == 3 => {
+                let Some(topic) = topic(buffer) else { return Ok(None) };
+                return Err(Unreadable::TooLarge { topic, size, max });
+            }
+            Err(error) => return Err(Unreadable::new(error)),
         };
         let first = buffer[0];
-        let length_bytes = buffer[1..].iter().take_while(|byte| **byte & 0x80 != 0).count() + 1;
+        let length_bytes = length_bytes(buffer);
         let mut frame = buffer.split_to(header.frame_length()).freeze();
         // The kind is in the upper half of the first byte, its flags in the lower.
         let packet = match first >> 4 {
@@ -177,20 +195,26 @@ impl Codec {
             }
             9 => {
                 frame.advance(1 + length_bytes);
-                self.suback(frame)?
+                let (packet_id, codes, text) = self.answers(frame)?;
+                Incoming::SubAck { packet_id, codes, text }
+            }
+            11 => {
+                frame.advance(1 + length_bytes);
+                let (packet_id, codes, _) = self.answers(frame)?;
+                Incoming::UnsubAck { packet_id, codes }
             }
             13 => Incoming::PingResp,
             14 => {
                 frame.advance(1 + length_bytes);
                 Incoming::Disconnect(v5::disconnect(frame)?)
             }
-            11 | 15 => Incoming::Other,
-            kind => return Err(Malformed::new(format_args!("packet type {kind} from a broker"))),
+            15 => Incoming::Other,
+            kind => return Err(Unreadable::new(format_args!("packet type {kind} from a broker"))),
         };
         Ok(Some(packet))
     }
 
-    fn connack(self, mut body: Bytes) -> Result<Incoming, Malformed> {
+    fn connack(self, mut body: Bytes) -> Result<Incoming, Unreadable> {
         let (flags, code) = (byte(&mut body)?, byte(&mut body)?);
         let session_present = flags & 1 == 1;
         // A broker that knows only 3.1.1 answers a CONNECT of MQTT 5 in its own form, without properties.
@@ -208,7 +232,7 @@ impl Codec {
         length_bytes: usize,
         header: r5::FixedHeader,
         frame: Bytes,
-    ) -> Result<Incoming, Malformed> {
+    ) -> Result<Incoming, Unreadable> {
         let publish = match self.version {
             MqttVersion::V5 => v5::publish(header, frame)?,
             MqttVersion::V4 => {
@@ -217,18 +241,19 @@ impl Codec {
             }
         };
         if publish.message.topic.as_str().is_empty() {
-            return Err(Malformed::new("a publish without a topic"));
+            return Err(Unreadable::new("a publish without a topic"));
         }
         Ok(Incoming::Publish(Box::new(publish)))
     }
 
-    fn suback(self, mut body: Bytes) -> Result<Incoming, Malformed> {
+    /// The body of a SUBACK or UNSUBACK, which are alike: packet id, a code for each filter, the broker's words.
+    fn answers(self, mut body: Bytes) -> Result<(u16, Vec<u8>, Option<String>), Unreadable> {
         let packet_id = packet_id(&mut body)?;
         let text = match self.version {
-            MqttVersion::V5 => v5::suback_text(&mut body)?,
+            MqttVersion::V5 => v5::answer_text(&mut body)?,
             MqttVersion::V4 => None,
         };
-        Ok(Incoming::SubAck { packet_id, codes: body.to_vec(), text })
+        Ok((packet_id, body.to_vec(), text))
     }
 
     /// Writes a CONNECT.
@@ -250,6 +275,14 @@ impl Codec {
         match self.version {
             MqttVersion::V5 => v5::subscribe(out, packet_id, filters, id),
             MqttVersion::V4 => v4::subscribe(out, packet_id, filters),
+        }
+    }
+
+    /// Writes an UNSUBSCRIBE.
+    pub(super) fn unsubscribe(self, out: &mut BytesMut, packet_id: u16, filters: &[String]) -> Result<(), String> {
+        match self.version {
+            MqttVersion::V5 => v5::unsubscribe(out, packet_id, filters),
+            MqttVersion::V4 => v4::unsubscribe(out, packet_id, filters),
         }
     }
 
@@ -298,7 +331,7 @@ pub(super) fn is_held_publish(first: u8) -> bool {
     first >> 4 == 3 && first & 0b0110 != 0
 }
 
-fn ack(kind: u8, mut body: Bytes) -> Result<Ack, Malformed> {
+fn ack(kind: u8, mut body: Bytes) -> Result<Ack, Unreadable> {
     let kind = match kind {
         4 => AckKind::PubAck,
         5 => AckKind::PubRec,
@@ -311,16 +344,29 @@ fn ack(kind: u8, mut body: Bytes) -> Result<Ack, Malformed> {
     Ok(Ack { kind, packet_id, reason: Reason { code, text } })
 }
 
-fn byte(body: &mut Bytes) -> Result<u8, Malformed> {
-    if body.is_empty() { Err(Malformed::new("a packet that ends too early")) } else { Ok(body.get_u8()) }
+/// How many bytes say how long a packet is.
+fn length_bytes(packet: &[u8]) -> usize {
+    packet[1..].iter().take_while(|byte| **byte & 0x80 != 0).count() + 1
 }
 
-fn packet_id(body: &mut Bytes) -> Result<u16, Malformed> {
+/// The topic of a publish of which only the beginning is there, unless that is too little; for a person, so not all of
+/// a long one.
+fn topic(publish: &[u8]) -> Option<String> {
+    let (length, rest) = publish.get(1 + length_bytes(publish)..)?.split_first_chunk()?;
+    let topic = rest.get(..usize::from(u16::from_be_bytes(*length)))?;
+    Some(String::from_utf8_lossy(topic).chars().take(80).collect())
+}
+
+fn byte(body: &mut Bytes) -> Result<u8, Unreadable> {
+    if body.is_empty() { Err(Unreadable::new("a packet that ends too early")) } else { Ok(body.get_u8()) }
+}
+
+fn packet_id(body: &mut Bytes) -> Result<u16, Unreadable> {
     if body.len() < 2 {
-        return Err(Malformed::new("a packet without its id"));
+        return Err(Unreadable::new("a packet without its id"));
     }
     match body.get_u16() {
-        0 => Err(Malformed::new("packet id 0")),
+        0 => Err(Unreadable::new("packet id 0")),
         id => Ok(id),
     }
 }

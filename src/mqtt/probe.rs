@@ -48,11 +48,11 @@ pub struct ProbeError {
     reason: String,
 }
 
-/// Dials, logs in with a session that ends at once under the client id with `-check` behind it, and tries the
-/// filters (as MQTT writes them, `$share/group/` included).
-pub async fn probe(broker: &Arc<MqttBroker>, client_id: &str, filters: &[String]) -> Result<Report, ProbeError> {
+/// Dials, logs in with a session of its own that ends at once, and tries the filters (as MQTT writes them,
+/// `$share/group/` included).
+pub async fn probe(broker: &Arc<MqttBroker>, filters: &[String]) -> Result<Report, ProbeError> {
     let failed = |error: LoginError| ProbeError { url: broker.url.to_string(), reason: error.to_string() };
-    let login = Login::throw_away(broker, &format!("{client_id}-check"));
+    let login = Login::aside(broker, &format!("check.{}", broker.name));
     let mut connection = login.open(true).await.map_err(failed)?;
     let limits = connection.connack.clone();
     let limit = broker.connect_timeout;

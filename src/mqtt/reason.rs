@@ -14,15 +14,10 @@ pub(super) struct Reason {
 pub(super) const NO_MATCHING_SUBSCRIBERS: u8 = 0x10;
 pub(super) const UNSUPPORTED_VERSION: u8 = 0x84;
 pub(super) const NOT_AUTHORIZED: u8 = 0x87;
-pub(super) const SERVER_BUSY: u8 = 0x89;
-pub(super) const SHUTTING_DOWN: u8 = 0x8B;
 pub(super) const TAKEN_OVER: u8 = 0x8E;
 pub(super) const TOPIC_NAME_INVALID: u8 = 0x90;
 pub(super) const PACKET_TOO_LARGE: u8 = 0x95;
-pub(super) const ADMINISTRATIVE: u8 = 0x98;
 pub(super) const PAYLOAD_FORMAT_INVALID: u8 = 0x99;
-pub(super) const USE_ANOTHER_SERVER: u8 = 0x9C;
-pub(super) const SERVER_MOVED: u8 = 0x9D;
 
 impl Reason {
     /// A code without words.
@@ -43,6 +38,15 @@ impl Reason {
             code if code >= 0x80 => code,
             _ => 0x80,
         })
+    }
+
+    /// Whether a DISCONNECT with it may be the answer to a packet of ours, such as a publish that the broker cannot
+    /// take. All other codes are about the connection, the client or the broker: a permission, a quota, a rate.
+    pub(super) fn is_about_a_packet(&self) -> bool {
+        matches!(
+            self.code,
+            0x81..=0x83 | TOPIC_NAME_INVALID | 0x94 | PACKET_TOO_LARGE | PAYLOAD_FORMAT_INVALID | 0x9A | 0x9B
+        )
     }
 
     /// Whether the request failed.
@@ -73,9 +77,9 @@ fn words(code: u8) -> &'static str {
         0x86 => "bad user name or password",
         NOT_AUTHORIZED => "not authorized",
         0x88 => "server unavailable",
-        SERVER_BUSY => "server busy",
+        0x89 => "server busy",
         0x8A => "banned",
-        SHUTTING_DOWN => "server shutting down",
+        0x8B => "server shutting down",
         0x8C => "bad authentication method",
         0x8D => "keep-alive timeout",
         TAKEN_OVER => "another client connected with the same client id",
@@ -87,12 +91,12 @@ fn words(code: u8) -> &'static str {
         PACKET_TOO_LARGE => "packet too large",
         0x96 => "message rate too high",
         0x97 => "quota exceeded",
-        ADMINISTRATIVE => "administrative action",
+        0x98 => "administrative action",
         PAYLOAD_FORMAT_INVALID => "payload format invalid",
         0x9A => "retain not supported",
         0x9B => "QoS not supported",
-        USE_ANOTHER_SERVER => "use another server",
-        SERVER_MOVED => "server moved",
+        0x9C => "use another server",
+        0x9D => "server moved",
         0x9E => "shared subscriptions not supported",
         0x9F => "connection rate exceeded",
         0xA0 => "maximum connect time",

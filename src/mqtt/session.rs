@@ -5,6 +5,8 @@
 //! all the same. The loop connects again for ever; only its duty ends it.
 
 mod keep_alive;
+#[cfg(test)]
+mod tests;
 
 use std::{future::Future, io, thread, time::Duration};
 
@@ -19,7 +21,7 @@ use super::{
     backoff::{Backoff, End},
     login::{Connection, Login, LoginError},
     outbox::Blame,
-    packet::{self, Codec, ConnAck, Incoming, Malformed},
+    packet::{self, Codec, ConnAck, Incoming, Unreadable},
     reason::{self, Reason},
     transport::Stream,
 };
@@ -65,6 +67,11 @@ pub(super) trait Duty: Send {
     }
     /// Takes a packet.
     fn packet(&mut self, packet: Incoming, link: &mut Link) -> Result<(), Ending>;
+    /// A packet is larger than what is taken, in these words. Whether it stays unread on this connection, with all
+    /// behind it; [`Self::accepts`] says no from then on. Else the connection ends.
+    fn leaves_unread(&mut self, _too_large: &str) -> bool {
+        false
+    }
     /// All packets of one read were taken.
     fn parsed(&mut self, _link: &mut Link) {}
     /// All that was encoded has left.
@@ -104,7 +111,7 @@ pub(super) enum Ending {
     #[error("the broker closed the connection: {0}")]
     Disconnected(Reason),
     #[error(transparent)]
-    Malformed(#[from] Malformed),
+    Unreadable(#[from] Unreadable),
     #[error("nothing was heard of the broker for {0:?}")]
     Silent(Duration),
 }
@@ -113,17 +120,11 @@ impl Ending {
     /// Whether the broker may have closed the connection because of something that we sent. A broken connection
     /// says less than one that was closed in good order.
     pub(super) fn blame(&self) -> Blame {
-        use reason::{ADMINISTRATIVE, SERVER_BUSY, SERVER_MOVED, SHUTTING_DOWN, TAKEN_OVER, USE_ANOTHER_SERVER};
         match self {
             Self::Closed => Blame::Likely,
-            Self::Disconnected(reason) => match reason.code {
-                ADMINISTRATIVE | SERVER_BUSY | SERVER_MOVED | SHUTTING_DOWN | TAKEN_OVER | USE_ANOTHER_SERVER => {
-                    Blame::None
-                }
-                _ => Blame::Likely,
-            },
+            Self::Disconnected(reason) if reason.is_about_a_packet() => Blame::Likely,
             Self::Io(_) => Blame::Possible,
-            Self::Finished | Self::Malformed(_) | Self::Silent(_) => Blame::None,
+            Self::Disconnected(_) | Self::Finished | Self::Unreadable(_) | Self::Silent(_) => Blame::None,
         }
     }
 
@@ -140,7 +141,7 @@ impl Ending {
 pub(super) async fn run<D: Duty>(login: &Login, duty: &mut D) {
     let mut backoff = Backoff::default();
     while !duty.is_finished() {
-        let clean_start = duty.clean_start();
+        let clean_start = login.throw_away || duty.clean_start();
         let opened = tokio::select! {
             biased;
             () = offline(duty) => return,
@@ -186,7 +187,7 @@ async fn offline<D: Duty>(duty: &mut D) {
 }
 
 async fn open(login: &Login, clean_start: bool) -> Result<Connection, LoginError> {
-    if clean_start && login.broker.version == MqttVersion::V4 {
+    if clean_start && !login.throw_away && login.broker.version == MqttVersion::V4 {
         // In 3.1.1 a clean session also ends with its connection, so the old one is ended by a connection of its own.
         let connection = login.open(true).await?;
         say_goodbye(connection).await;
@@ -290,6 +291,10 @@ fn parse<D: Duty>(input: &mut BytesMut, duty: &mut D, link: &mut Link) -> Result
         match link.codec.read(input) {
             Ok(Some(packet)) => duty.packet(packet, link)?,
             Ok(None) => break,
+            Err(error @ Unreadable::TooLarge { .. }) if duty.leaves_unread(&error.to_string()) => {
+                blocked = true;
+                break;
+            }
             Err(error) => {
                 // What came before it is whole.
                 duty.parsed(link);

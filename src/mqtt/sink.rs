@@ -46,6 +46,14 @@ pub async fn run(broker: Arc<MqttBroker>, client_id: &str, limits: Limits, link:
     session::run(&login, &mut sink).await;
 }
 
+/// [`run`] beside a running bridge, as often as one likes: with a session that no other has, and that leaves nothing
+/// behind.
+pub async fn replay(broker: Arc<MqttBroker>, route: &str, limits: Limits, link: SinkLink) {
+    let login = Login::aside(&broker, &format!("replay.{route}.{:08x}", fastrand::u32(..)));
+    let mut sink = Sink::new(&broker, limits, link);
+    session::run(&login, &mut sink).await;
+}
+
 struct Content {
     packet: Prepared,
     deadline: Option<Instant>,
@@ -319,6 +327,7 @@ impl Duty for Sink {
             Incoming::Publish(_)
             | Incoming::ConnAck(_)
             | Incoming::SubAck { .. }
+            | Incoming::UnsubAck { .. }
             | Incoming::PingResp
             | Incoming::Other => {}
         }

@@ -3,11 +3,12 @@
 //! What the route cannot take yet stays unread in the socket, which is the backpressure of QoS 1 and 2. It never
 //! acknowledges what is not settled, and never holds a message back because of what it is marked with.
 
+mod memory;
 mod subscribe;
 #[cfg(test)]
 mod tests;
 
-use std::mem;
+use std::{mem, path::Path};
 
 use tokio::time::Instant;
 use tracing::warn;
@@ -34,10 +35,11 @@ const BATCH: usize = 256;
 const PUBLISH: u8 = 3;
 
 /// Reads until the route closes its link: no more deliveries first, then, when the settled channel is closed too,
-/// the end. Never fails; what is wrong shows in the link's state.
-pub async fn run(from: FromMqtt, route_name: &str, limits: Limits, link: SourceLink) {
+/// the end. Never fails; what is wrong shows in the link's state. Keeps in the data folder what the session is
+/// subscribed to.
+pub async fn run(from: FromMqtt, route_name: &str, limits: Limits, data_dir: &Path, link: SourceLink) {
     let login = Login::lasting(&from.broker, &from.client_id);
-    let mut source = Source::new(&from, route_name, limits, link);
+    let mut source = Source::new(&from, route_name, limits, data_dir, link);
     session::run(&login, &mut source).await;
 }
 
@@ -51,13 +53,15 @@ struct Source {
     subscriber: Subscriber,
     /// On 3.1.1, unless all retained copies are wanted.
     retained: Option<Retained>,
-    /// When the connection last sent a retained copy, or began.
-    last_retained: Instant,
     /// Taken and not handed on.
     batch: Vec<Delivery>,
     dropped: u64,
+    later_copies: u64,
     had_session: bool,
     steady: bool,
+    /// What this connection brings next, and is too large to be taken. It can be neither held nor parked, so all waits
+    /// until a person raises the limit: to acknowledge it would lose it.
+    too_large: Option<String>,
     stage: Stage,
 }
 
@@ -77,7 +81,7 @@ enum Event {
 }
 
 impl Source {
-    fn new(from: &FromMqtt, route: &str, limits: Limits, link: SourceLink) -> Self {
+    fn new(from: &FromMqtt, route: &str, limits: Limits, data_dir: &Path, link: SourceLink) -> Self {
         let expects_copies = from.broker.version == MqttVersion::V4 && !from.forward_retained;
         Self {
             route: route.to_owned(),
@@ -86,13 +90,14 @@ impl Source {
             limits,
             link,
             ledger: Ledger::default(),
-            subscriber: Subscriber::new(from),
-            retained: expects_copies.then(Retained::default),
-            last_retained: Instant::now(),
+            subscriber: Subscriber::new(from, data_dir),
+            retained: expects_copies.then(|| Retained::new(Instant::now())),
             batch: Vec::new(),
             dropped: 0,
+            later_copies: 0,
             had_session: false,
             steady: false,
+            too_large: None,
             stage: Stage::Reading,
         }
     }
@@ -104,10 +109,9 @@ impl Source {
     fn publish(&mut self, publish: Publish) {
         let Publish { packet_id, dup, subscription_ids, message } = publish;
         let qos = message.qos;
-        let later_copy = self.retained.as_mut().is_some_and(|retained| retained.is_later_copy(message.retain, dup));
-        if message.retain {
-            self.last_retained = Instant::now();
-        }
+        let skips_copy = |retained: &mut Retained| retained.is_later_copy(message.retain, dup, Instant::now());
+        let later_copy = self.retained.as_mut().is_some_and(skips_copy);
+        self.later_copies += u64::from(later_copy);
         if later_copy || !self.subscriber.counts(message.topic.as_str(), &subscription_ids) {
             self.ledger.skip(qos, packet_id, dup);
             return;
@@ -136,8 +140,8 @@ impl Source {
         if !self.steady {
             return;
         }
-        if let Some(refusal) = self.subscriber.refusal() {
-            self.link.state.down(refusal);
+        if let Some(trouble) = self.trouble() {
+            self.link.state.down(trouble);
         } else if self.subscriber.is_subscribed() {
             self.link.state.up();
         }
@@ -158,11 +162,11 @@ impl Duty for Source {
                 "the broker forgot the session: what it held for us there is lost on its side");
         }
         self.had_session = true;
+        self.too_large = None;
         self.ledger.connected(present);
         if let Some(retained) = &mut self.retained {
-            retained.connected(present);
+            retained.connected(present, Instant::now());
         }
-        self.last_retained = Instant::now();
         // Also when the session is present: one that another client replaced has lost its subscriptions.
         self.subscriber.subscribe(link);
     }
@@ -179,7 +183,7 @@ impl Duty for Source {
     fn disconnected(&mut self, _ending: &Ending) {
         self.steady = false;
         if let Some(retained) = &mut self.retained {
-            retained.disconnected(self.last_retained.elapsed(), self.ledger.owes_nothing());
+            retained.disconnected(self.ledger.owes_nothing(), Instant::now());
         }
     }
 
@@ -227,6 +231,7 @@ impl Duty for Source {
     fn accepts(&self, first: u8) -> bool {
         match self.stage {
             _ if first >> 4 != PUBLISH => true,
+            Stage::Reading if self.too_large.is_some() => false,
             Stage::Reading => self.batch.len() < BATCH && !(packet::is_held_publish(first) && self.is_full()),
             Stage::Draining | Stage::Finished => false,
         }
@@ -240,19 +245,29 @@ impl Duty for Source {
                 packet::write_ack(&mut link.out, AckKind::PubComp, ack.packet_id);
             }
             Incoming::SubAck { packet_id, codes, text } => {
-                self.subscriber.answered(packet_id, &codes, text.as_deref(), &self.route);
+                self.subscriber.answered(packet_id, &codes, text.as_deref(), &self.route, link);
                 self.show_state();
             }
+            Incoming::UnsubAck { packet_id, codes } => self.subscriber.left(packet_id, &codes, &self.route),
             Incoming::Disconnect(reason) => return Err(Ending::Disconnected(reason)),
             Incoming::Ack(_) | Incoming::ConnAck(_) | Incoming::PingResp | Incoming::Other => {}
         }
         Ok(())
     }
 
+    fn leaves_unread(&mut self, too_large: &str) -> bool {
+        self.link.state.down(too_large);
+        self.too_large = Some(too_large.to_owned());
+        true
+    }
+
     fn parsed(&mut self, link: &mut Link) {
         self.acknowledge(link);
         if self.dropped > 0 {
             self.link.state.dropped("qos0_at_limit", mem::take(&mut self.dropped));
+        }
+        if self.later_copies > 0 {
+            self.link.state.dropped("retained_copy", mem::take(&mut self.later_copies));
         }
         if !self.batch.is_empty() && self.link.deliveries.capacity() > 0 {
             let batch = self.take_batch();
@@ -263,11 +278,15 @@ impl Duty for Source {
     }
 
     fn tick(&mut self, link: &mut Link) {
-        self.subscriber.tick(link);
+        if self.subscriber.tick(link)
+            && let Some(retained) = &mut self.retained
+        {
+            retained.asked_again(Instant::now());
+        }
     }
 
     fn trouble(&self) -> Option<&str> {
-        self.subscriber.refusal()
+        self.too_large.as_deref().or_else(|| self.subscriber.refusal())
     }
 
     fn is_blameless(&self) -> bool {

@@ -19,7 +19,7 @@ const TOPIC: &str = "$SYS/broker/publish/messages/dropped";
 
 /// Watches until it is dropped.
 pub async fn run(broker: Arc<MqttBroker>, telemetry: BrokerTelemetry) {
-    let login = Login::throw_away(&broker, &format!("{}-watch", broker.client_id));
+    let login = Login::aside(&broker, &format!("watch.{}", broker.name));
     let mut watch = Watch { broker: broker.name.clone(), telemetry, last: None };
     session::run(&login, &mut watch).await;
 }

@@ -8,7 +8,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::task::{self, CLOSE};
+use super::task::{self, CLOSE, Purpose};
 use crate::{
     delivery::{SourceHandle, source_link},
     mapping::{FromRocketMq, Park, Route, Start},
@@ -48,12 +48,12 @@ pub async fn replay_file(
     let telemetry = telemetry(route);
     let all = taken.sendable() + taken.staying();
     let (tell, told) = oneshot::channel();
-    let ended = task::run_once(route, settings, &telemetry, orders, |link| {
+    let ended = task::run_once(route, Purpose::Replay, settings, &telemetry, orders, |link| {
         tokio::spawn(async move {
             match parking::replay_source(taken, link).await {
                 Ok(left) => drop(tell.send(left)),
                 Err(error) => {
-                    tracing::error!(%error, "cannot take what was sent out of the file of parked messages: a second replay sends it again")
+                    tracing::error!(%error, "cannot take what was sent out of the file of parked messages: a second replay sends it again");
                 }
             }
         })
@@ -74,7 +74,7 @@ pub async fn replay_topic(
     };
     let telemetry = telemetry(route);
     let name = route.name.clone();
-    let ended = task::run_once(route, settings, &telemetry, orders, |link| {
+    let ended = task::run_once(route, Purpose::Replay, settings, &telemetry, orders, |link| {
         tokio::spawn(async move { parking::topic::replay(&name, begin, handle, &state, link).await })
     });
     let replayed = replayed(ended.await, &telemetry);

@@ -26,6 +26,15 @@ pub(super) const CLOSE: Duration = Duration::from_secs(4);
 /// How soon a broken route is started again, doubling up to the second figure.
 const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
+/// What a route runs for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// As long as the bridge does.
+    Work,
+    /// To send what was parked, perhaps beside a bridge that runs the same route.
+    Replay,
+}
+
 /// Runs a route until it is told to end, each time on a thread of its own.
 pub(super) async fn run(
     route: Arc<Route>,
@@ -40,7 +49,7 @@ pub(super) async fn run(
             let (route, settings, telemetry, orders) = again.clone();
             async move {
                 let source = |link| spawn_source(route.clone(), &settings, link);
-                run_once(&route, &settings, &telemetry, orders, source).await
+                run_once(&route, Purpose::Work, &settings, &telemetry, orders, source).await
             }
         };
         let ended = on_its_own(&route.name, work).await;
@@ -61,13 +70,14 @@ pub(super) async fn run(
 /// Runs a route once, from whatever source it is given, and closes its ends.
 pub(super) async fn run_once(
     route: &Arc<Route>,
+    purpose: Purpose,
     settings: &Settings,
     telemetry: &RouteTelemetry,
     orders: watch::Receiver<Order>,
     source: impl FnOnce(SourceLink) -> JoinHandle<()>,
 ) -> Ended {
     let (source_link, source_handle) = source_link(telemetry.source.clone());
-    let (sink, sink_task) = spawn_sink(route, settings, telemetry.sink.clone());
+    let (sink, sink_task) = spawn_sink(route, purpose, settings, telemetry.sink.clone());
     let (park, mut tasks) = spawn_parking(route, settings, telemetry.park.clone());
     tasks.push(sink_task);
     tasks.push(source(source_link));
@@ -93,22 +103,32 @@ async fn close(ends: Ends, tasks: Vec<JoinHandle<()>>, route: &str) {
 }
 
 fn spawn_source(route: Arc<Route>, settings: &Settings, link: SourceLink) -> JoinHandle<()> {
-    let limits = settings.limits;
+    let (limits, data_dir) = (settings.limits, settings.data_dir.clone());
     tokio::spawn(async move {
         match &route.from {
-            From::Mqtt(from) => mqtt::source::run(from.clone(), &route.name, limits, link).await,
+            From::Mqtt(from) => mqtt::source::run(from.clone(), &route.name, limits, &data_dir, link).await,
             From::RocketMq(from) => rocketmq::source::run(from.clone(), &route.name, limits, link).await,
         }
     })
 }
 
-fn spawn_sink(route: &Arc<Route>, settings: &Settings, state: Arc<EndState>) -> (SinkHandle, JoinHandle<()>) {
+fn spawn_sink(
+    route: &Arc<Route>,
+    purpose: Purpose,
+    settings: &Settings,
+    state: Arc<EndState>,
+) -> (SinkHandle, JoinHandle<()>) {
     let (link, handle) = sink_link(state);
     let (route, limits) = (route.clone(), settings.limits);
     let task = tokio::spawn(async move {
-        match &route.to {
-            To::Mqtt { broker, client_id } => mqtt::sink::run(broker.clone(), client_id, limits, link).await,
-            To::RocketMq { cluster } => rocketmq::sink::run(cluster.clone(), &route.name, limits, link).await,
+        match (&route.to, purpose) {
+            (To::Mqtt { broker, client_id }, Purpose::Work) => {
+                mqtt::sink::run(broker.clone(), client_id, limits, link).await;
+            }
+            (To::Mqtt { broker, .. }, Purpose::Replay) => {
+                mqtt::sink::replay(broker.clone(), &route.name, limits, link).await;
+            }
+            (To::RocketMq { cluster }, _) => rocketmq::sink::run(cluster.clone(), &route.name, limits, link).await,
         }
     });
     (handle, task)

@@ -1,6 +1,6 @@
 //! A source and a sink with a test in the place of the route.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, path::Path, sync::Arc, time::Duration};
 
 use rocketbridge::{
     delivery::{Delivery, OrderKey, Outcome, Outgoing, Settled, SinkHandle, SourceHandle, sink_link, source_link},
@@ -12,7 +12,10 @@ use rocketbridge::{
 };
 use tokio::{sync::Semaphore, task::JoinHandle, time::timeout};
 
-use crate::servers::count::{Report, Tally, body};
+use crate::servers::{
+    count::{Report, Tally, body},
+    folder,
+};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const LIMITS: Limits = Limits { messages: 10_000, bytes: 16 << 20 };
@@ -48,13 +51,26 @@ pub(super) async fn says(state: &EndState, text: &str) {
 pub(super) struct Reader {
     handle: SourceHandle,
     pub(super) state: Arc<EndState>,
+    pub(super) telemetry: Telemetry,
     task: JoinHandle<()>,
     read: VecDeque<Delivery>,
 }
 
 impl Reader {
+    /// With a data folder of its own.
     pub(super) fn start(broker: &Arc<MqttBroker>, client_id: &str, filters: &[&str], qos: Qos) -> Self {
-        let state = Telemetry::default().route("r", "edge", "edge", "").source.clone();
+        Self::start_in(&folder("reader"), broker, client_id, filters, qos)
+    }
+
+    pub(super) fn start_in(
+        data_dir: &Path,
+        broker: &Arc<MqttBroker>,
+        client_id: &str,
+        filters: &[&str],
+        qos: Qos,
+    ) -> Self {
+        let telemetry = Telemetry::default();
+        let state = telemetry.route("r", "edge", "edge", "").source.clone();
         let (link, handle) = source_link(state.clone());
         let from = FromMqtt {
             broker: broker.clone(),
@@ -64,8 +80,9 @@ impl Reader {
             qos,
             forward_retained: false,
         };
-        let task = tokio::spawn(source::run(from, "r", LIMITS, link));
-        Self { handle, state, task, read: VecDeque::new() }
+        let data_dir = data_dir.to_owned();
+        let task = tokio::spawn(async move { source::run(from, "r", LIMITS, &data_dir, link).await });
+        Self { handle, state, telemetry, task, read: VecDeque::new() }
     }
 
     /// Subscribed.

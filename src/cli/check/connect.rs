@@ -85,7 +85,7 @@ impl MqttNeeds {
 async fn mqtt(broker: &Arc<MqttBroker>, needs: &MqttNeeds, findings: &mut Findings) {
     let title = format!("MQTT {} ({})", broker.name, broker.url);
     let mut lines = Columns::default();
-    match probe::probe(broker, &broker.client_id, &needs.filters).await {
+    match probe::probe(broker, &needs.filters).await {
         Err(error) => findings.problem(&mut lines, "login", &error.to_string()),
         Ok(report) => {
             lines.row(["login", "accepted"]);

@@ -65,9 +65,21 @@ impl World {
                 self.handed_on.push(held.message);
                 self.unsettled.push(ticket);
             }
-            Received::Known => assert!(dup && held.qos == Qos::ExactlyOnce),
+            Received::Known => assert!(dup && (held.qos == Qos::ExactlyOnce || self.came.contains(&held.packet_id))),
         }
-        self.came.push_back(held.packet_id);
+        if !self.came.contains(&held.packet_id) {
+            self.came.push_back(held.packet_id);
+        }
+    }
+
+    /// Sends what is not acknowledged again, on the same connection, as brokers of 3.1.1 may.
+    fn resend(&mut self, which: usize) {
+        if !self.broker.held.is_empty() {
+            let held = self.broker.held[which % self.broker.held.len()].clone();
+            let before = self.handed_on.len();
+            self.deliver(&held, true);
+            assert_eq!(self.handed_on.len(), before, "it came on this connection before");
+        }
     }
 
     /// Writes what may be acknowledged; `arrives` says whether the broker gets it.
@@ -111,6 +123,7 @@ impl World {
 #[derive(Debug, Clone)]
 enum Step {
     Publish(Qos),
+    Resend(usize),
     Settle(usize),
     Acknowledge { arrives: bool },
     Reconnect { session_present: bool },
@@ -119,6 +132,7 @@ enum Step {
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         6 => prop_oneof![Just(Qos::AtLeastOnce), Just(Qos::ExactlyOnce)].prop_map(Step::Publish),
+        1 => any::<usize>().prop_map(Step::Resend),
         6 => any::<usize>().prop_map(Step::Settle),
         4 => Just(Step::Acknowledge { arrives: true }),
         1 => Just(Step::Acknowledge { arrives: false }),
@@ -138,6 +152,7 @@ proptest! {
                     let held = world.broker.publish(qos);
                     world.deliver(&held, false);
                 }
+                Step::Resend(which) => world.resend(which),
                 Step::Settle(which) => world.settle(which),
                 Step::Acknowledge { arrives } => {
                     world.acknowledge(arrives);
@@ -206,6 +221,41 @@ fn a_qos_2_packet_id_of_another_message_is_not_taken_for_a_repeat() {
     assert_eq!(ledger.next_ack(), None);
     ledger.connected(false);
     assert_eq!(ledger.receive(Qos::ExactlyOnce, 1, true, 1), Received::New(2), "another session");
+}
+
+#[test]
+fn a_publish_sent_again_while_it_waits_is_owed_one_acknowledgement() {
+    for (qos, kind) in [(Qos::AtLeastOnce, AckKind::PubAck), (Qos::ExactlyOnce, AckKind::PubRec)] {
+        let mut ledger = Ledger::default();
+        ledger.connected(false);
+        assert_eq!(ledger.receive(qos, 1, false, 1), Received::New(0));
+        assert_eq!(ledger.receive(qos, 2, false, 1), Received::New(1));
+        assert_eq!(ledger.receive(qos, 1, true, 1), Received::Known);
+        ledger.skip(qos, 2, true);
+        ledger.settle(1);
+        assert_eq!(ledger.next_ack(), None);
+        ledger.settle(0);
+        let acks: Vec<_> = std::iter::from_fn(|| ledger.next_ack()).collect();
+        assert_eq!(acks, [(kind, 1), (kind, 2)]);
+        assert!(ledger.owes_nothing());
+    }
+}
+
+#[test]
+fn a_packet_id_that_comes_anew_is_owed_only_for_what_came_last() {
+    let mut ledger = Ledger::default();
+    ledger.connected(false);
+    assert_eq!(ledger.receive(Qos::AtLeastOnce, 1, false, 1), Received::New(0));
+    ledger.settle(0);
+    assert_eq!(ledger.next_ack(), Some((AckKind::PubAck, 1)));
+    // Sent again before the acknowledgement reached the broker, which then uses the id for another message.
+    assert_eq!(ledger.receive(Qos::AtLeastOnce, 1, true, 1), Received::New(1));
+    assert_eq!(ledger.receive(Qos::AtLeastOnce, 1, false, 1), Received::New(2));
+    ledger.settle(1);
+    assert_eq!(ledger.next_ack(), None, "the broker would take it for the other message's");
+    ledger.settle(2);
+    assert_eq!(ledger.next_ack(), Some((AckKind::PubAck, 1)));
+    assert!(ledger.owes_nothing());
 }
 
 #[test]

@@ -122,9 +122,15 @@ fn a_truncated_property_is_malformed_rather_than_waited_for() {
 #[test]
 fn a_packet_over_the_limit_is_named_before_it_is_read() {
     for version in VERSIONS {
-        let mut input = BytesMut::from(&[0x30, 0xFF, 0xFF, 0x7F][..]);
+        let mut input = BytesMut::from(&[0x90, 0xFF, 0xFF, 0x7F][..]);
         let error = codec(version).read(&mut input).unwrap_err().to_string();
         assert!(error.contains("exceeded"), "{error}");
+        let publish = [0x30, 0xFF, 0xFF, 0x7F, 0, 3, b'a', b'/', b'b'];
+        for whole in 4..publish.len() {
+            assert!(matches!(codec(version).read(&mut BytesMut::from(&publish[..whole])), Ok(None)), "its topic helps");
+        }
+        let error = codec(version).read(&mut BytesMut::from(&publish[..])).unwrap_err().to_string();
+        assert!(error.contains("a publish of 2097155 bytes to \"a/b\"") && error.contains("1048576"), "{error}");
     }
 }
 

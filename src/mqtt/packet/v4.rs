@@ -3,12 +3,12 @@
 use bytes::{Bytes, BytesMut};
 use rumqttc_v4 as r4;
 
-use super::{Connect, Filter, Malformed, Publish, payload};
+use super::{Connect, Filter, Publish, Unreadable, payload};
 use crate::message::{Message, Qos, Topic};
 
-pub(super) fn publish(header: r4::FixedHeader, frame: Bytes) -> Result<Publish, Malformed> {
-    let packet = r4::Publish::read(header, frame).map_err(Malformed::new)?;
-    let topic = std::str::from_utf8(&packet.topic).map_err(Malformed::new)?;
+pub(super) fn publish(header: r4::FixedHeader, frame: Bytes) -> Result<Publish, Unreadable> {
+    let packet = r4::Publish::read(header, frame).map_err(Unreadable::new)?;
+    let topic = std::str::from_utf8(&packet.topic).map_err(Unreadable::new)?;
     let mut message = Message::new(Topic::from_mqtt(topic), payload(packet.payload));
     message.qos = from_qos(packet.qos);
     message.retain = packet.retain;
@@ -59,6 +59,10 @@ pub(super) fn subscribe(out: &mut BytesMut, packet_id: u16, filters: &[Filter]) 
     let mut packet = r4::Subscribe::new_many(filters);
     packet.pkid = packet_id;
     written(packet.write(out))
+}
+
+pub(super) fn unsubscribe(out: &mut BytesMut, packet_id: u16, filters: &[String]) -> Result<(), String> {
+    written(r4::Unsubscribe { pkid: packet_id, topics: filters.to_vec() }.write(out))
 }
 
 fn written(result: Result<usize, r4::Error>) -> Result<(), String> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use rumqttc_v5 as r5;
 
-use super::{ConnAck, Connect, Filter, Malformed, Publish, byte, payload};
+use super::{ConnAck, Connect, Filter, Publish, Unreadable, byte, payload};
 use crate::{
     delivery::Refusal,
     message::{Message, Qos, Topic},
@@ -15,8 +15,8 @@ use crate::{
 /// The user property that carries the bridge's mark: where a message entered (loop guard).
 const MARK: &str = "rocketbridge-mark";
 
-pub(super) fn connack(session_present: bool, code: u8, mut body: Bytes) -> Result<ConnAck, Malformed> {
-    let properties = r5::ConnAckProperties::read(&mut body).map_err(Malformed::new)?;
+pub(super) fn connack(session_present: bool, code: u8, mut body: Bytes) -> Result<ConnAck, Unreadable> {
+    let properties = r5::ConnAckProperties::read(&mut body).map_err(Unreadable::new)?;
     let mut connack = ConnAck::unlimited(session_present, Reason::of(code));
     connack.subscription_ids = true;
     let Some(properties) = properties else { return Ok(connack) };
@@ -35,9 +35,9 @@ pub(super) fn connack(session_present: bool, code: u8, mut body: Bytes) -> Resul
     Ok(connack)
 }
 
-pub(super) fn publish(header: r5::FixedHeader, frame: Bytes) -> Result<Publish, Malformed> {
-    let packet = r5::Publish::read(header, frame).map_err(Malformed::new)?;
-    let topic = std::str::from_utf8(&packet.topic).map_err(Malformed::new)?;
+pub(super) fn publish(header: r5::FixedHeader, frame: Bytes) -> Result<Publish, Unreadable> {
+    let packet = r5::Publish::read(header, frame).map_err(Unreadable::new)?;
+    let topic = std::str::from_utf8(&packet.topic).map_err(Unreadable::new)?;
     let mut message = Message::new(Topic::from_mqtt(topic), payload(packet.payload));
     message.qos = from_qos(packet.qos);
     message.retain = packet.retain;
@@ -58,8 +58,9 @@ pub(super) fn publish(header: r5::FixedHeader, frame: Bytes) -> Result<Publish, 
     Ok(Publish { packet_id: packet.pkid, dup: packet.dup, subscription_ids, message })
 }
 
-pub(super) fn suback_text(body: &mut Bytes) -> Result<Option<String>, Malformed> {
-    let properties = r5::SubAckProperties::read(body).map_err(Malformed::new)?;
+/// SUBACK and UNSUBACK have the same properties.
+pub(super) fn answer_text(body: &mut Bytes) -> Result<Option<String>, Unreadable> {
+    let properties = r5::SubAckProperties::read(body).map_err(Unreadable::new)?;
     Ok(properties.and_then(|properties| properties.reason_string))
 }
 
@@ -67,7 +68,7 @@ pub(super) fn ack_text(body: &mut Bytes) -> Option<String> {
     r5::PubAckProperties::read(body).ok().flatten().and_then(|properties| properties.reason_string)
 }
 
-pub(super) fn disconnect(mut body: Bytes) -> Result<Reason, Malformed> {
+pub(super) fn disconnect(mut body: Bytes) -> Result<Reason, Unreadable> {
     let code = if body.is_empty() { 0 } else { byte(&mut body)? };
     let properties =
         if body.has_remaining() { r5::DisconnectProperties::extract(&mut body).ok().flatten() } else { None };
@@ -174,6 +175,10 @@ pub(super) fn subscribe(
     let mut packet = r5::Subscribe::new_many(filters, properties);
     packet.pkid = packet_id;
     written(packet.write(out))
+}
+
+pub(super) fn unsubscribe(out: &mut BytesMut, packet_id: u16, filters: &[String]) -> Result<(), String> {
+    written(r5::Unsubscribe { pkid: packet_id, filters: filters.to_vec(), properties: None }.write(out))
 }
 
 fn written(result: Result<usize, r5::Error>) -> Result<(), String> {

@@ -1,7 +1,8 @@
 //! The sink against a broker that answers as no real one can be made to.
 
 use rumqttc_v5::{
-    ConnAck, ConnAckProperties, ConnectReturnCode, Packet, PubAckReason, PubComp, PubRec, PubRecReason, QoS,
+    ConnAck, ConnAckProperties, ConnectReturnCode, Disconnect, DisconnectReasonCode, Packet, PubAckReason, PubComp,
+    PubRec, PubRecReason, QoS,
 };
 use tokio::{task::JoinHandle, time::timeout};
 
@@ -10,6 +11,7 @@ use crate::{
     delivery::{OrderKey, SinkHandle, sink_link},
     message::{Message, Qos, Topic},
     mqtt::fake_broker::{FakeBroker, Peer},
+    settings::Will,
     telemetry::{EndState, Telemetry},
 };
 
@@ -98,6 +100,30 @@ fn no_limits() -> ConnAckProperties {
         authentication_method: None,
         authentication_data: None,
     }
+}
+
+#[tokio::test]
+async fn a_replay_has_a_session_of_its_own_that_ends_with_each_connection() {
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let fake = FakeBroker::start().await;
+        let (link, handle) = sink_link(Telemetry::default().route("r", "fake", "fake", "").sink.clone());
+        let mut broker = fake.settings();
+        broker.will = Some(Will { topic: "bridge".into(), online: "online".into(), offline: "offline".into() });
+        let limits = Limits { messages: 1000, bytes: 1 << 20 };
+        let task = tokio::spawn(async move { replay(Arc::new(broker), "r", limits, link).await });
+        handle.outgoing.send(vec![message(0, Qos::AtLeastOnce)]).await.unwrap();
+        for _ in 0..2 {
+            let mut peer = fake.login(false).await;
+            let expiry = peer.connect.properties.as_ref().and_then(|properties| properties.session_expiry_interval);
+            assert_eq!((peer.connect.clean_start, expiry), (true, Some(0)));
+            assert_eq!(peer.publish().await.topic, "t/0", "and no word of the bridge being there");
+            ids.push(peer.connect.client_id.clone());
+        }
+        task.abort();
+    }
+    assert!(ids.iter().all(|id| id.starts_with("bridge.replay.r.")), "{ids:?}");
+    assert!(ids[0] == ids[1] && ids[2] == ids[3] && ids[0] != ids[2], "{ids:?}");
 }
 
 #[tokio::test]
@@ -256,6 +282,22 @@ async fn a_publish_that_closes_the_connection_each_time_is_refused_and_the_rest_
     assert_eq!(sink.refused().await, (1, "closed_by_broker"));
     assert_eq!(sink.settled().await, (2, Outcome::Stored));
     broker.abort();
+}
+
+#[tokio::test]
+async fn a_publish_is_not_refused_for_what_ends_connections_of_any_client() {
+    let fake = FakeBroker::start().await;
+    let mut sink = start(&fake);
+    sink.pass(vec![message(0, Qos::AtLeastOnce)]).await;
+    for _ in 0..12 {
+        let mut peer = fake.login(true).await;
+        assert_eq!(peer.publish().await.topic, "t/0");
+        peer.send(Packet::Disconnect(Disconnect::new(DisconnectReasonCode::QuotaExceeded))).await;
+    }
+    let mut peer = fake.login(true).await;
+    let id = peer.publish().await.pkid;
+    peer.ack(id, PubAckReason::Success).await;
+    assert_eq!(sink.settled().await, (0, Outcome::Stored));
 }
 
 #[tokio::test]

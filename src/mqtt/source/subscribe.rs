@@ -1,10 +1,11 @@
 //! The subscriptions of a source: asked for at every login, and again while the broker refuses one.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{info, warn};
 
+use super::memory::Memory;
 use crate::{
     mapping::FromMqtt,
     message::Qos,
@@ -19,26 +20,35 @@ const SHARED_NOT_SUPPORTED: u8 = 0x9E;
 const WILDCARDS_NOT_SUPPORTED: u8 = 0xA2;
 
 pub(super) struct Subscriber {
-    share: Option<String>,
+    /// Each filter as the broker is asked for it, with `$share/group/` where it is shared.
+    paths: Vec<String>,
+    is_shared: bool,
     qos: Qos,
+    memory: Memory,
     subscriptions: Subscriptions,
     /// Why each filter was refused, if it was.
     refusals: Vec<Option<String>>,
     /// SUBSCRIBEs under way, each with the filters that it asks for.
     pending: Vec<(u16, Vec<usize>)>,
+    /// The UNSUBSCRIBE of this connection.
+    leaving: Option<(u16, Vec<String>)>,
     last_packet_id: u16,
     retry: Duration,
     retry_at: Option<Instant>,
 }
 
 impl Subscriber {
-    pub(super) fn new(from: &FromMqtt) -> Self {
+    pub(super) fn new(from: &FromMqtt, data_dir: &Path) -> Self {
+        let share = from.share.as_ref().map_or_else(String::new, |group| format!("$share/{group}/"));
         Self {
-            share: from.share.clone(),
+            paths: from.filters.iter().map(|filter| format!("{share}{filter}")).collect(),
+            is_shared: from.share.is_some(),
+            memory: Memory::open(data_dir, &from.broker.name, &from.client_id),
             qos: from.qos,
             subscriptions: Subscriptions::new(&from.filters, fastrand::u32(..)),
             refusals: vec![None; from.filters.len()],
             pending: Vec::new(),
+            leaving: None,
             last_packet_id: 0,
             retry: FIRST_RETRY,
             retry_at: None,
@@ -47,21 +57,25 @@ impl Subscriber {
 
     /// Asks for all filters, on a new connection.
     pub(super) fn subscribe(&mut self, link: &mut Link) {
+        self.memory.asks(&self.paths, link.limits.session_present);
         self.pending.clear();
+        self.leaving = None;
         self.refusals.fill(None);
         self.retry_at = None;
         let all = (0..self.refusals.len()).collect();
         self.ask(all, link);
     }
 
-    /// Asks again for what was refused, when it is time.
-    pub(super) fn tick(&mut self, link: &mut Link) {
-        if self.retry_at.is_some_and(|at| at <= Instant::now()) {
+    /// Asks again for what was refused, when it is time; says whether it did.
+    pub(super) fn tick(&mut self, link: &mut Link) -> bool {
+        let due = self.retry_at.is_some_and(|at| at <= Instant::now());
+        if due {
             self.retry_at = None;
             self.retry = (self.retry * 2).min(LAST_RETRY);
             let refused = (0..self.refusals.len()).filter(|index| self.refusals[*index].is_some()).collect();
             self.ask(refused, link);
         }
+        due
     }
 
     fn ask(&mut self, mut wanted: Vec<usize>, link: &mut Link) {
@@ -87,7 +101,7 @@ impl Subscriber {
     /// What the broker said at login that it cannot do.
     fn cannot(&self, index: usize, link: &Link) -> Option<u8> {
         let filter = &self.subscriptions.all()[index].filter;
-        if self.share.is_some() && !link.limits.shared {
+        if self.is_shared && !link.limits.shared {
             Some(SHARED_NOT_SUPPORTED)
         } else if filter.contains(['+', '#']) && !link.limits.wildcards {
             Some(WILDCARDS_NOT_SUPPORTED)
@@ -97,21 +111,12 @@ impl Subscriber {
     }
 
     fn write(&mut self, wanted: Vec<usize>, id: Option<usize>, link: &mut Link) {
-        let filters: Vec<Filter> = wanted
-            .iter()
-            .map(|index| {
-                let filter = &self.subscriptions.all()[*index].filter;
-                let path = match &self.share {
-                    Some(group) => format!("$share/{group}/{filter}"),
-                    None => filter.clone(),
-                };
-                Filter { path, qos: self.qos }
-            })
-            .collect();
-        self.last_packet_id = self.last_packet_id % u16::MAX + 1;
+        let filters: Vec<Filter> =
+            wanted.iter().map(|index| Filter { path: self.paths[*index].clone(), qos: self.qos }).collect();
+        let packet_id = self.next_packet_id();
         let start = link.out.len();
-        match link.codec.subscribe(&mut link.out, self.last_packet_id, &filters, id) {
-            Ok(()) => self.pending.push((self.last_packet_id, wanted)),
+        match link.codec.subscribe(&mut link.out, packet_id, &filters, id) {
+            Ok(()) => self.pending.push((packet_id, wanted)),
             Err(error) => {
                 link.out.truncate(start);
                 for index in wanted {
@@ -121,8 +126,13 @@ impl Subscriber {
         }
     }
 
+    fn next_packet_id(&mut self) -> u16 {
+        self.last_packet_id = self.last_packet_id % u16::MAX + 1;
+        self.last_packet_id
+    }
+
     /// Takes a SUBACK.
-    pub(super) fn answered(&mut self, packet_id: u16, codes: &[u8], text: Option<&str>, route: &str) {
+    pub(super) fn answered(&mut self, packet_id: u16, codes: &[u8], text: Option<&str>, route: &str, link: &mut Link) {
         let Some(at) = self.pending.iter().position(|(id, _)| *id == packet_id) else { return };
         let (_, asked) = self.pending.swap_remove(at);
         for (position, index) in asked.into_iter().enumerate() {
@@ -141,6 +151,39 @@ impl Subscriber {
         }
         if self.is_subscribed() {
             self.retry = FIRST_RETRY;
+            self.leave(link);
+        }
+    }
+
+    /// Ends what an earlier mapping subscribed to, once all that is wanted now is granted: what matches both is then
+    /// never without a subscription.
+    fn leave(&mut self, link: &mut Link) {
+        let unwanted = self.memory.unwanted(&self.paths);
+        if unwanted.is_empty() || self.leaving.is_some() {
+            return;
+        }
+        let packet_id = self.next_packet_id();
+        let start = link.out.len();
+        match link.codec.unsubscribe(&mut link.out, packet_id, &unwanted) {
+            Ok(()) => self.leaving = Some((packet_id, unwanted)),
+            Err(error) => {
+                link.out.truncate(start);
+                warn!(?unwanted, %error, "filters of an earlier mapping stay subscribed");
+            }
+        }
+    }
+
+    /// Takes an UNSUBACK. What the broker does not let go is asked for again at the next login.
+    pub(super) fn left(&mut self, packet_id: u16, codes: &[u8], route: &str) {
+        let Some((_, filters)) = self.leaving.as_mut().filter(|(id, _)| *id == packet_id) else { return };
+        for (position, filter) in std::mem::take(filters).into_iter().enumerate() {
+            let reason = Reason::of(codes.get(position).copied().unwrap_or(0));
+            if reason.is_failure() {
+                warn!(%route, %filter, %reason, "a filter of an earlier mapping stays subscribed");
+                continue;
+            }
+            self.memory.gone(&filter);
+            info!(%route, %filter, "unsubscribed: the mapping has it no more");
         }
     }
 

@@ -29,6 +29,7 @@ impl<S> WebSocketBytes<S> {
 fn failed(error: Error) -> io::Error {
     match error {
         Error::Io(error) => error,
+        Error::Capacity(error) => io::Error::other(format!("{error}; raise `max_packet`")),
         other => io::Error::other(other),
     }
 }
