@@ -1,6 +1,8 @@
 //! `rocketbridge run` as a person runs it: what it shows, what changes while it runs, how it starts and how it ends.
 
+mod reload;
 mod stalls;
+mod stopping;
 
 use std::time::Duration;
 
