@@ -2,6 +2,7 @@
 
 mod reload;
 mod stalls;
+mod start;
 mod stopping;
 
 use std::time::Duration;
@@ -10,8 +11,9 @@ use crate::servers::{
     bridge::{Bridge, settings_at},
     count::Tally,
     eventually,
+    judge::{Load, Producing},
     mosquitto::Mosquitto,
-    mqtt::{Login, PublishLoad, Publisher},
+    mqtt::{Login, PublishLoad, Publisher, Subscriber},
     rocketmq::RocketMq,
 };
 
@@ -50,6 +52,23 @@ async fn holds(rocketmq: &RocketMq, topic: &str, count: u64, keys: u64) {
     };
     let _ = tokio::time::timeout(2 * PATIENCE, complete).await;
     tally.report(count, keys).must_be_whole(topic);
+}
+
+/// Waits until a subscriber has all numbered messages, and in order.
+async fn arrives(subscriber: &Subscriber, what: &str, count: u64, keys: u64) {
+    let complete = async {
+        while subscriber.tally().distinct() < count {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    let _ = tokio::time::timeout(2 * PATIENCE, complete).await;
+    subscriber.tally().report(count, keys).must_be_whole(what);
+}
+
+/// Begins to send numbered messages to a RocketMQ topic, with `/k0`, `/k1` and so on as subtopics.
+fn produce(rocketmq: &RocketMq, topic: &str, count: u64, keys: u64, rate: u64) -> Producing {
+    let (topic, second) = (topic.to_owned(), Some("/{key}".to_owned()));
+    rocketmq.produce(&Load { topic, count, keys, size: SIZE, batch: 8, rate, tag: None, second })
 }
 
 /// The lines of the log that hold all of some words.

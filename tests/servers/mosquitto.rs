@@ -29,6 +29,8 @@ pub struct Options {
     pub client_certificates: bool,
     /// Further lines of its configuration, such as `max_queued_messages 1000`.
     pub lines: Vec<String>,
+    /// The plain listener's port; a free one unless given.
+    pub port: Option<u16>,
 }
 
 /// A Mosquitto process with its ports and database.
@@ -53,7 +55,8 @@ impl Mosquitto {
 
     pub async fn start(options: &Options) -> Self {
         let folder = folder("mosquitto");
-        let [port, ws_port, tls_port, secure_ws_port] = [(); 4].map(|()| free_port());
+        let port = options.port.unwrap_or_else(free_port);
+        let [ws_port, tls_port, secure_ws_port] = [(); 3].map(|()| free_port());
         let certificates = options.tls.then(|| Certificates::create(&folder));
         let mut config = general(&folder, options);
         let _ = write!(config, "listener {port} 127.0.0.1\nlistener {ws_port} 127.0.0.1\nprotocol websockets\n");
