@@ -1,6 +1,7 @@
 //! `rocketbridge run` as a person runs it: what it shows, what changes while it runs, how it starts and how it ends.
 
 mod reload;
+mod replicas;
 mod stalls;
 mod start;
 mod stopping;
@@ -9,7 +10,7 @@ use std::time::Duration;
 
 use crate::servers::{
     bridge::{Bridge, settings_at},
-    count::Tally,
+    count::{Report, Tally},
     eventually,
     judge::{Load, Producing},
     mosquitto::Mosquitto,
@@ -42,6 +43,11 @@ async fn publish(mosquitto: &Mosquitto, topic: &str, count: u64, keys: u64) {
 
 /// Waits until a RocketMQ topic holds all numbered messages, and in order.
 async fn holds(rocketmq: &RocketMq, topic: &str, count: u64, keys: u64) {
+    counted(rocketmq, topic, count, keys).await.must_be_whole(topic);
+}
+
+/// What a RocketMQ topic holds of numbered messages, once that is all or nothing more is to be expected.
+async fn counted(rocketmq: &RocketMq, topic: &str, count: u64, keys: u64) -> Report {
     let (mut reader, mut tally) = (rocketmq.reader(topic), Tally::default());
     let complete = async {
         while tally.distinct() < count {
@@ -50,8 +56,8 @@ async fn holds(rocketmq: &RocketMq, topic: &str, count: u64, keys: u64) {
             }
         }
     };
-    let _ = tokio::time::timeout(2 * PATIENCE, complete).await;
-    tally.report(count, keys).must_be_whole(topic);
+    let _ = tokio::time::timeout(3 * PATIENCE, complete).await;
+    tally.report(count, keys)
 }
 
 /// Waits until a subscriber has all numbered messages, and in order.
@@ -61,8 +67,10 @@ async fn arrives(subscriber: &Subscriber, what: &str, count: u64, keys: u64) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let _ = tokio::time::timeout(2 * PATIENCE, complete).await;
-    subscriber.tally().report(count, keys).must_be_whole(what);
+    let _ = tokio::time::timeout(3 * PATIENCE, complete).await;
+    let report = subscriber.tally().report(count, keys);
+    report.tell(what);
+    report.must_be_whole(what);
 }
 
 /// Begins to send numbered messages to a RocketMQ topic, with `/k0`, `/k1` and so on as subtopics.
