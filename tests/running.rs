@@ -1,5 +1,7 @@
 //! `rocketbridge run` as a person runs it: what it shows, what changes while it runs, how it starts and how it ends.
 
+mod fields;
+mod loops;
 mod reload;
 mod replicas;
 mod stalls;
