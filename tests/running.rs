@@ -2,6 +2,7 @@
 
 mod fields;
 mod loops;
+mod mqtt_3;
 mod reload;
 mod replicas;
 mod stalls;
