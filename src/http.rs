@@ -1,6 +1,7 @@
 //! The admin listener: is it alive, is it ready, what are its numbers.
 //!
-//! It answers GET alone, bounds how many may ask at once, and shows no payload, topic, client id or secret.
+//! It answers GET alone, bounds how many may ask at once, and shows no payload and no secret. Reasons may name topics and
+//! client ids.
 
 mod bounded;
 
