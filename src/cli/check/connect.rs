@@ -158,7 +158,9 @@ impl Topics {
             if let (To::RocketMq { cluster: to }, Produces::RocketMq(names)) = (&route.to, route.translation.produces())
                 && to.name == cluster.name
             {
-                names.iter().for_each(|names| note(false, &names.to_string(), route));
+                for names in names {
+                    note(false, &names.to_string(), route);
+                }
             }
             if let Park::RocketMq { cluster: to, topic } = &route.park
                 && to.name == cluster.name
