@@ -73,6 +73,7 @@ async fn every_field_of_mqtt_5_goes_through_rocketmq_and_comes_back() {
         assert_eq!((property("a"), property("__SHARDINGKEY")), (Some("1"), None));
     }
 
+    bridge.metric_reaches("rocketbridge_stored_total", &["fields-by-mapping"], 4.0, PATIENCE).await;
     // The broker keeps for whoever comes later what was published with the flag: by the device, or by the mapping.
     let mut late = Client::connect(&Login::new(mosquitto.port, "fields-late")).await;
     late.subscribe("fields-back/#", QoS::ExactlyOnce).await;
@@ -87,5 +88,4 @@ async fn every_field_of_mqtt_5_goes_through_rocketmq_and_comes_back() {
     }
     by_mapping.sort();
     assert_eq!(by_mapping, ["bytes", "level/none", "text"].map(|subtopic| format!("fields-by-mapping/{subtopic}")));
-    drop(bridge);
 }
