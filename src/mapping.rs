@@ -7,7 +7,7 @@ pub mod case;
 pub mod explain;
 pub mod fault;
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 mod hash;
 mod load;
 pub mod loops;

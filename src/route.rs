@@ -71,8 +71,8 @@ struct Running<'a> {
     window: Window,
     /// Translated, waiting for room in the sink.
     ready: Vec<Outgoing>,
-    /// A refusal under `on_refuse = "stall"`: nothing is read any more.
-    blocked: Option<Refusal>,
+    /// Something was refused under `on_refuse = "stall"`: nothing is read any more.
+    stands_still: bool,
     /// When something was last settled, or the window last stopped being empty.
     progress: Instant,
     stalled: bool,
@@ -86,12 +86,15 @@ pub async fn run(
     ends: &mut Ends,
     orders: watch::Receiver<Order>,
 ) -> Ended {
+    // It may have run before, and broken.
+    telemetry.stand_still(None);
+    telemetry.stalled.set(0);
     let running = Running {
         route,
         telemetry,
         window: Window::new(limits),
         ready: Vec::new(),
-        blocked: None,
+        stands_still: false,
         progress: Instant::now(),
         stalled: false,
     };
@@ -107,7 +110,7 @@ impl Running<'_> {
             if !reading && self.window.is_empty() {
                 break Ended::Settled;
             }
-            let may_read = reading && self.ready.is_empty() && self.blocked.is_none() && self.window.has_room();
+            let may_read = reading && self.ready.is_empty() && !self.stands_still && self.window.has_room();
             tokio::select! { biased;
                 told = orders.changed() => match *orders.borrow() {
                     _ if told.is_err() => break Ended::Left(self.window.len()),
@@ -231,7 +234,9 @@ impl Running<'_> {
             OnRefuse::Stall => {
                 let (_, refusal) = refused.into_iter().next().expect("called with a refusal");
                 error!(route = %self.route.name, %refusal, "stands still: a message can never be sent, and on_refuse is \"stall\"");
-                self.blocked.get_or_insert(refusal);
+                if !std::mem::replace(&mut self.stands_still, true) {
+                    self.telemetry.stand_still(Some(refusal.to_string()));
+                }
             }
             OnRefuse::Drop => {
                 self.telemetry.dropped("refused", refused.len() as u64);
@@ -254,7 +259,7 @@ impl Running<'_> {
         self.telemetry.stalled.set(i64::from(stalled));
         let (route, waiting) = (&self.route.name, self.window.len());
         if stalled {
-            let reason = self.telemetry.blocked_by().or_else(|| self.blocked.as_ref().map(ToString::to_string));
+            let reason = self.telemetry.blocked_by();
             warn!(%route, waiting, reason = reason.as_deref().unwrap_or("no confirmation comes"), "stalled");
         } else {
             info!(%route, waiting, "flows again");

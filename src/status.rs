@@ -34,6 +34,9 @@ pub struct RouteReadiness {
     pub stalled: bool,
     /// Messages read and not settled.
     pub in_flight: usize,
+    /// Why it stands still for a message that can never be sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<String>,
     /// Why it cannot read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
@@ -56,13 +59,14 @@ impl Status {
         let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
         let each = routes.iter().flatten().map(|(route, telemetry)| {
             let (source, sink, park) = (telemetry.source.reason(), telemetry.sink.reason(), telemetry.park.reason());
-            let stalled = telemetry.stalled.get() == 1;
-            let ready = source.is_none() && sink.is_none() && park.is_none() && !stalled;
+            let (refusal, stalled) = (telemetry.refusal(), telemetry.stalled.get() == 1);
+            let ready = [&refusal, &source, &sink, &park].into_iter().all(Option::is_none) && !stalled;
             RouteReadiness {
                 route: route.clone(),
                 ready,
                 stalled,
                 in_flight: telemetry.in_flight(),
+                refusal,
                 source,
                 sink,
                 park,

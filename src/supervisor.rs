@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, watch},
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::{Instant, timeout_at},
 };
 use tracing::{info, warn};
@@ -41,6 +41,8 @@ pub struct Supervisor {
     telemetry: Telemetry,
     status: Status,
     routes: BTreeMap<String, RouteTask>,
+    /// Routes that were told to end, each with a deadline of its own.
+    ending: JoinSet<Option<LeftBehind>>,
     /// Sees what the MQTT brokers of the routes drop.
     watches: BTreeMap<String, JoinHandle<()>>,
 }
@@ -56,7 +58,7 @@ struct RouteTask {
 impl Supervisor {
     /// A supervisor without routes.
     pub fn new(settings: Arc<Settings>, telemetry: Telemetry, status: Status) -> Self {
-        Self { settings, telemetry, status, routes: BTreeMap::new(), watches: BTreeMap::new() }
+        Self { settings, telemetry, status, routes: BTreeMap::new(), ending: JoinSet::new(), watches: BTreeMap::new() }
     }
 
     /// Runs the routes until `shutdown`, taking new sets of routes as they come.
@@ -67,20 +69,30 @@ impl Supervisor {
         shutdown: impl Future<Output = ()>,
     ) -> Vec<LeftBehind> {
         tokio::pin!(shutdown);
-        self.replace(routes).await;
-        loop {
-            tokio::select! {
-                () = &mut shutdown => break,
-                Some(routes) = reloads.recv() => self.replace(routes).await,
+        let mut wanted = Some(routes);
+        while let Some(routes) = wanted {
+            if !self.replace(routes, &mut shutdown).await {
+                break;
             }
+            wanted = tokio::select! {
+                () = &mut shutdown => None,
+                Some(routes) = reloads.recv() => Some(routes),
+            };
         }
         self.watches.values().for_each(JoinHandle::abort);
-        let stopping = std::mem::take(&mut self.routes).into_values().collect();
-        self.stop(stopping).await
+        for task in std::mem::take(&mut self.routes).into_values() {
+            self.end(task);
+        }
+        let mut left = Vec::new();
+        while let Some(ended) = self.ending.join_next().await {
+            left.extend(ended.ok().flatten());
+        }
+        left
     }
 
-    /// Brings the running routes to a new set. Those that did not change are not touched.
-    async fn replace(&mut self, routes: Vec<Route>) {
+    /// Brings the running routes to a new set. Those that did not change are not touched. False when `shutdown` came
+    /// before the old ones had ended: nothing new is started then, and the stop takes no longer for them.
+    async fn replace(&mut self, routes: Vec<Route>, shutdown: &mut (impl Future<Output = ()> + Unpin)) -> bool {
         let mut fresh: BTreeMap<String, Route> = routes.into_iter().map(|route| (route.name.clone(), route)).collect();
         let unchanged = |task: &RouteTask| fresh.get(&task.route.name).is_some_and(|route| same(route, &task.route));
         let (kept, ended): (BTreeMap<_, _>, BTreeMap<_, _>) =
@@ -91,15 +103,27 @@ impl Supervisor {
                 "removed; `rocketbridge retire {}` with the old mapping ends what stays behind on the broker", task.route.name);
         }
         fresh.retain(|name, _| !self.routes.contains_key(name));
-        let left = self.stop(ended.into_values().collect()).await;
-        for LeftBehind { route, messages } in left {
-            warn!(route, messages, "ended with messages in flight: duplicates may follow");
+        for task in ended.into_values() {
+            self.end(task);
+        }
+        loop {
+            tokio::select! {
+                () = &mut *shutdown => return false,
+                ended = self.ending.join_next() => match ended {
+                    None => break,
+                    Some(Ok(Some(LeftBehind { route, messages }))) => {
+                        warn!(route, messages, "ended with messages in flight: duplicates may follow");
+                    }
+                    Some(_) => {}
+                },
+            }
         }
         for route in fresh.into_values() {
             self.start(route);
         }
         self.watch_brokers();
         self.status.set(self.routes.values().map(|task| (task.route.name.clone(), task.telemetry.clone())).collect());
+        true
     }
 
     /// Watches each MQTT broker that a route reads, and no other.
@@ -139,35 +163,34 @@ impl Supervisor {
         self.routes.insert(route.name.clone(), RouteTask { route, telemetry, orders, task });
     }
 
-    /// Drains routes, and abandons what has not drained when three quarters of the time are over.
-    async fn stop(&self, mut tasks: Vec<RouteTask>) -> Vec<LeftBehind> {
+    /// Has a route drain. [`Self::ending`] tells when it has ended.
+    fn end(&mut self, mut task: RouteTask) {
+        let (deadline, telemetry) = (self.settings.stop_deadline, self.telemetry.clone());
+        self.ending.spawn(async move {
+            let left = task.end(deadline).await;
+            telemetry.remove(&task.telemetry);
+            left.map(|messages| LeftBehind { route: task.route.name.clone(), messages })
+        });
+    }
+}
+
+impl RouteTask {
+    /// Drains the route, and abandons what has not drained when three quarters of the time are over. Gives how many
+    /// messages it left, if it did.
+    async fn end(&mut self, deadline: Duration) -> Option<usize> {
         let begin = Instant::now();
-        let drained_by = begin + self.settings.stop_deadline * 3 / 4;
-        let mut left = Vec::new();
-        for task in &tasks {
-            task.orders.send_replace(Order::Drain);
-        }
-        for task in &mut tasks {
-            let in_time = timeout_at(drained_by, &mut task.task).await;
-            let ended = if let Ok(ended) = in_time {
-                ended
-            } else {
-                task.orders.send_replace(Order::Abandon);
-                let at_last = begin + self.settings.stop_deadline;
-                match timeout_at(at_last.max(Instant::now() + Duration::from_millis(200)), &mut task.task).await {
-                    Ok(ended) => ended,
-                    Err(_) => {
-                        task.task.abort();
-                        Ok(Ended::Left(task.telemetry.in_flight()))
-                    }
-                }
-            };
-            if let Ok(Ended::Left(messages)) = ended {
-                left.push(LeftBehind { route: task.route.name.clone(), messages });
+        self.orders.send_replace(Order::Drain);
+        let ended = match timeout_at(begin + deadline * 3 / 4, &mut self.task).await {
+            Ok(ended) => ended,
+            Err(_) => {
+                self.orders.send_replace(Order::Abandon);
+                timeout_at(begin + deadline, &mut self.task).await.unwrap_or_else(|_| {
+                    self.task.abort();
+                    Ok(Ended::Left(self.telemetry.in_flight()))
+                })
             }
-            self.telemetry.remove(&task.telemetry);
-        }
-        left
+        };
+        if let Ok(Ended::Left(messages)) = ended { Some(messages) } else { None }
     }
 }
 

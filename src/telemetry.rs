@@ -3,13 +3,14 @@
 //! Ends and routes hold the handles and touch them; only the admin listener reads them out. Labels are routes,
 //! roles and brokers, never topics or client ids. It must never hold a secret or a payload.
 
+mod end;
 mod labels;
 
 use std::{
     fmt,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64},
     },
 };
 
@@ -18,8 +19,8 @@ use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Registry, Unit},
 };
-use tokio::time::Instant;
-use tracing::{info, warn};
+
+pub use end::EndState;
 
 pub use labels::Role;
 use labels::{BrokerLabel, EndLabel, ReasonLabel, RouteLabel};
@@ -146,6 +147,7 @@ impl Telemetry {
             in_flight_bytes: f.in_flight_bytes.get_or_create_owned(&label),
             oldest_age: f.oldest.get_or_create_owned(&label),
             stalled: f.stalled.get_or_create_owned(&label),
+            refusal: Mutex::default(),
             latency: f.latency.get_or_create_owned(&label),
             source: self.end(route, Role::Source, source_broker),
             sink: self.end(route, Role::Sink, sink_broker),
@@ -157,21 +159,7 @@ impl Telemetry {
 
     fn end(&self, route: &str, role: Role, broker: &str) -> Arc<EndState> {
         let label = EndLabel { route: route.to_owned(), role, broker: broker.to_owned() };
-        let f = &self.families;
-        Arc::new(EndState {
-            route: route.to_owned(),
-            role,
-            broker: broker.to_owned(),
-            retried: f.retried.get_or_create_owned(&label),
-            up: f.up.get_or_create_owned(&label),
-            condition: Mutex::new(Condition::Down {
-                reason: "starting".to_owned(),
-                since: Instant::now(),
-                said: false,
-            }),
-            reads_all: AtomicBool::new(false),
-            families: self.families.clone(),
-        })
+        Arc::new(EndState::new(label, self.families.clone()))
     }
 
     /// Forgets a removed route's series.
@@ -187,10 +175,10 @@ impl Telemetry {
         f.oldest.remove(&route.label);
         f.latency.remove(&route.label);
         for end in [&route.source, &route.sink, &route.park] {
-            let label = EndLabel { route: end.route.clone(), role: end.role, broker: end.broker.clone() };
-            f.retried.remove(&label);
-            f.up.remove(&label);
-            f.lag.remove(&label);
+            let label = end.label();
+            f.retried.remove(label);
+            f.up.remove(label);
+            f.lag.remove(label);
         }
     }
 }
@@ -233,6 +221,8 @@ pub struct RouteTelemetry {
     pub oldest_age: Gauge<f64, AtomicU64>,
     /// 0 or 1.
     pub stalled: Gauge,
+    /// Why the route stands still by its own rule.
+    refusal: Mutex<Option<String>>,
     /// Seconds from receipt to confirmation.
     pub latency: Histogram,
     /// How the source is.
@@ -263,101 +253,23 @@ impl RouteTelemetry {
         self.families.refused.get_or_create(&label).inc();
     }
 
-    /// Why the sink or parking cannot work, or nothing when both can.
+    /// Says why the route stands still for a message that can never be sent, or that it does not.
+    pub fn stand_still(&self, refusal: Option<String>) {
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
+    }
+
+    /// Why the route stands still for a message that can never be sent, if it does.
+    pub fn refusal(&self) -> Option<String> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Why nothing is confirmed, as far as the route or an end of it can tell.
     pub fn blocked_by(&self) -> Option<String> {
-        self.sink.reason().or_else(|| self.park.reason())
+        self.refusal().or_else(|| self.sink.reason()).or_else(|| self.park.reason())
     }
 
     /// Counts messages that were given up by rule.
     pub fn dropped(&self, reason: &'static str, count: u64) {
         self.source.dropped(reason, count);
-    }
-}
-
-/// What one end of a route says of itself. Its tasks write it, the route and the admin listener read it.
-#[derive(Debug)]
-pub struct EndState {
-    route: String,
-    role: Role,
-    broker: String,
-    /// Requests sent again.
-    pub retried: Counter,
-    up: Gauge,
-    condition: Mutex<Condition>,
-    reads_all: AtomicBool,
-    families: Arc<Families>,
-}
-
-#[derive(Debug, Clone)]
-enum Condition {
-    Up,
-    Down { reason: String, since: Instant, said: bool },
-}
-
-impl EndState {
-    /// The broker's name in the settings.
-    pub fn broker(&self) -> &str {
-        &self.broker
-    }
-
-    /// The end can work. Logs the end of an outage once.
-    pub fn up(&self) {
-        let mut condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Condition::Down { since, said, .. } = &*condition {
-            self.up.set(1);
-            if *said {
-                info!(route = %self.route, broker = %self.broker, role = %self.role, away_s = since.elapsed().as_secs_f64(), "works again");
-            }
-            *condition = Condition::Up;
-        }
-    }
-
-    /// The end cannot work, and why. Call it at every failed try: only a new reason is logged.
-    pub fn down(&self, reason: impl Into<String>) {
-        let reason = reason.into();
-        let mut condition = self.condition.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = match &*condition {
-            Condition::Down { reason: old, said: true, .. } if *old == reason => return,
-            Condition::Down { since, .. } => *since,
-            Condition::Up => Instant::now(),
-        };
-        self.up.set(0);
-        warn!(route = %self.route, broker = %self.broker, role = %self.role, %reason, "cannot work, waiting");
-        *condition = Condition::Down { reason, since, said: true };
-    }
-
-    /// Why the end cannot work, or nothing when it can.
-    pub fn reason(&self) -> Option<String> {
-        match &*self.condition.lock().unwrap_or_else(PoisonError::into_inner) {
-            Condition::Up => None,
-            Condition::Down { reason, .. } => Some(reason.clone()),
-        }
-    }
-
-    /// Whether a source reads all that is its own: nothing of it waits for another member of its group to let go.
-    pub fn reads_all(&self) -> bool {
-        self.reads_all.load(Ordering::Relaxed) && self.reason().is_none()
-    }
-
-    /// Says whether nothing waits for another member.
-    pub fn set_reads_all(&self, all: bool) {
-        self.reads_all.store(all, Ordering::Relaxed);
-    }
-
-    /// Says how many messages wait at the broker. An end whose broker does not tell never says so.
-    pub fn lag(&self, messages: i64) {
-        let label = EndLabel { route: self.route.clone(), role: self.role, broker: self.broker.clone() };
-        self.families.lag.get_or_create(&label).set(messages);
-    }
-
-    /// Counts a message that the broker took although nobody had subscribed. A route that has none has no series.
-    pub fn unheard(&self) {
-        self.families.unheard.get_or_create(&RouteLabel { route: self.route.clone() }).inc();
-    }
-
-    /// Counts messages that this end gave up by rule, under a stable short reason such as `qos0_at_limit`.
-    pub fn dropped(&self, reason: &'static str, count: u64) {
-        let label = ReasonLabel { route: self.route.clone(), reason: reason.to_owned() };
-        self.families.dropped.get_or_create(&label).inc_by(count);
     }
 }

@@ -4,8 +4,8 @@ use std::{fs, process::Command};
 
 use crate::servers::{
     bridge::{self, Bridge},
-    mosquitto::{Mosquitto, Options as MosquittoOptions},
-    rocketmq::{Options as RocketMqOptions, RocketMq},
+    mosquitto::{Mosquitto, Options, Subscriptions},
+    rocketmq::RocketMq,
 };
 
 const SETTINGS: &str = r#"
@@ -134,10 +134,9 @@ fn the_sample_files_are_fine_and_their_tests_pass() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs servers: scripts/test runs it"]
 async fn check_connect_and_retire_talk_to_the_brokers() {
-    let mosquitto = Mosquitto::start(&MosquittoOptions::default()).await;
-    let rocketmq = RocketMq::start(&RocketMqOptions::default()).await;
+    let (mosquitto, rocketmq) = (Mosquitto::shared().await, RocketMq::shared().await);
     rocketmq.create_topic("cmd", 2).await;
-    let bridge = Bridge::new(&bridge::settings(&mosquitto, &rocketmq), MAPPING);
+    let bridge = Bridge::new(&bridge::settings(mosquitto, rocketmq), MAPPING);
 
     let missing = bridge.command(&["check", "--connect"]);
     let text = String::from_utf8_lossy(&missing.stdout).into_owned();
@@ -155,4 +154,33 @@ async fn check_connect_and_retire_talk_to_the_brokers() {
         let retired = bridge.command(&["retire", route]);
         assert!(retired.status.success(), "{}", String::from_utf8_lossy(&retired.stderr));
     }
+}
+
+#[test]
+fn check_connect_names_brokers_that_do_not_answer_also_where_only_messages_choose_the_topic() {
+    let by_message = MAPPING.replace("to.rocketmq = \"plant\"", "to.rocketmq = \"plant_{line}\"");
+    let by_message = by_message.split("[[route.test]]").next().unwrap();
+    let answer = run(SETTINGS, by_message, &["check", "--connect"]);
+    for words in [
+        "PROBLEM: mqtt://127.0.0.1:1: cannot connect: Connection refused",
+        "plant_*  PROBLEM: no connection to 127.0.0.1:1: Connection refused",
+        "exit code 1",
+    ] {
+        assert!(answer.contains(words), "{words} is not in\n{answer}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs servers: scripts/test runs it"]
+async fn check_connect_names_a_refused_subscription_and_dials_for_topics_that_only_messages_choose() {
+    let subscriptions = Subscriptions::refused();
+    let options = Options { lines: subscriptions.lines(), ..Options::default() };
+    let (mosquitto, rocketmq) = (Mosquitto::start(&options).await, RocketMq::shared().await);
+    let mapping = "[[route]]\nname = \"lines\"\nfrom.mqtt = \"refused/{line}\"\nto.rocketmq = \"plant_{line}\"\n";
+    let refused = Bridge::new(&bridge::settings(&mosquitto, rocketmq), mapping).command(&["check", "--connect"]);
+    let text = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{text}");
+    assert!(text.contains("login      accepted"), "{text}");
+    assert!(text.contains("refused/+  PROBLEM: ") && text.to_lowercase().contains("not authori"), "{text}");
+    assert!(text.contains("plant_*  the name servers answer"), "{text}");
 }

@@ -15,4 +15,5 @@ mod harness;
 mod mqtt_ends;
 mod reading;
 mod refusals;
+mod running;
 mod servers;

@@ -174,6 +174,7 @@ async fn wrong_passwords_and_keys_are_named_and_mended_without_loss() {
         mosquitto.url(),
         rocketmq.servers()
     );
+    checked_before_it_runs(&settings);
     let mapping = "[[route]]\nname = \"guarded\"\nfrom.mqtt = \"guarded/#\"\nto.rocketmq = \"guarded\"\n";
     let mut bridge = Bridge::new(&settings, mapping);
     bridge.set("EDGE", "wrong-password");
@@ -207,6 +208,30 @@ async fn wrong_passwords_and_keys_are_named_and_mended_without_loss() {
     bridge.run();
     bridge.metric_reaches("rocketbridge_stored_total", &["guarded"], 1.0, PATIENCE).await;
     assert_eq!(rocketmq.reader("guarded").take(1, PATIENCE).await[0].body, b"kept");
+}
+
+/// What `check --connect` says of the same brokers: the login, and the topic that one route writes and another reads.
+fn checked_before_it_runs(settings: &str) {
+    let (access_key, secret_key) = crate::servers::rocketmq::ADMIN;
+    let refused = "PROBLEM: ";
+    for (password, access_key, secret_key, login, topic, exit) in [
+        ("wrong-password", access_key, secret_key, refused, "queues to ", 1),
+        ("right", "intruder", "wrong-secret", "accepted", refused, 1),
+        ("right", access_key, "wrong-secret", "accepted", refused, 1),
+        ("right", access_key, secret_key, "accepted", "queues to ", 0),
+    ] {
+        let mut bridge = Bridge::new(settings, &there_and_back("guarded"));
+        bridge.set("EDGE", password);
+        bridge.set("MAIN", secret_key);
+        bridge.set("ROCKETBRIDGE__ROCKETMQ__MAIN__ACCESS_KEY", access_key);
+        let told = printed(&bridge, &["check", "--connect"], exit);
+        let count = |name: &str, words: &str| {
+            told.lines().filter(|line| line.trim().starts_with(name) && line.contains(words)).count()
+        };
+        assert_eq!((count("login ", login), count("guarded ", topic)), (1, 2), "{told}");
+        assert_eq!(told.to_lowercase().contains("not authori"), exit == 1, "{told}");
+        assert!(!told.contains("wrong-"), "a secret shows: {told}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

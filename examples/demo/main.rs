@@ -10,7 +10,7 @@ mod servers;
 
 mod show;
 
-use std::{sync::Arc, time::Duration};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use clap::Parser;
 use rumqttc_v5::mqttbytes::QoS;
@@ -40,13 +40,14 @@ struct Arguments {
 }
 
 #[tokio::main]
-async fn main() {
+async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    tokio::select! {
+    let all_arrived = tokio::select! {
         stage = Stage::build() => stage.play(arguments.seconds).await,
-        _ = tokio::signal::ctrl_c() => {}
-    }
+        _ = tokio::signal::ctrl_c() => true,
+    };
     servers::remove_folders();
+    if all_arrived { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// All that runs, ready to play on. Whatever way it ends, the servers end with it.
@@ -82,7 +83,8 @@ impl Stage {
         Self { mosquitto, rocketmq, bridge, readings, alarms }
     }
 
-    async fn play(mut self, seconds: Option<u64>) {
+    /// Plays until the end. Says whether all that was sent has arrived.
+    async fn play(mut self, seconds: Option<u64>) -> bool {
         let flow = Arc::new(Flow::start());
         let mut playing = tokio::task::JoinSet::new();
         playing.spawn(back_end(self.rocketmq.clone(), [self.readings, self.alarms], flow.clone()));
@@ -110,7 +112,7 @@ impl Stage {
         playing.abort_all();
         step("stopping rocketbridge and both brokers");
         self.bridge.terminate(Duration::from_secs(10));
-        flow.sum_up();
+        flow.sum_up()
     }
 }
 

@@ -106,8 +106,8 @@ impl Flow {
         self.line("35", &format!("{machine} receives"), topic, payload, took);
     }
 
-    /// Prints what arrived of what was sent.
-    pub(crate) fn sum_up(&self) {
+    /// Prints what arrived of what was sent. Says whether that is all of it, and there was something.
+    pub(crate) fn sum_up(&self) -> bool {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let mut delays = lock(&self.delays).clone();
         delays.sort_unstable();
@@ -119,6 +119,8 @@ impl Flow {
             count(&self.commanded),
             delays.get(delays.len() / 2).map_or_else(|| "-".to_owned(), |delay| milliseconds(*delay)),
         );
+        let whole = |arrived: &AtomicU64, sent: &AtomicU64| count(arrived) >= count(sent);
+        count(&self.published) > 0 && whole(&self.stored, &self.published) && whole(&self.delivered, &self.commanded)
     }
 
     fn leaves(&self, counter: &AtomicU64, place: &str, payload: &str) -> bool {

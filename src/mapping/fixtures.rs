@@ -1,4 +1,4 @@
-//! Routes for the tests of this folder, made from the least that tells them apart.
+//! Routes for tests, made from the least that tells them apart.
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::{
 
 /// An end of a route: `edge:a/#` on MQTT 5, `old:a/#` on MQTT 3.1.1 for a broker whose name starts with `old`, and
 /// `main!topic` on RocketMQ.
-pub(super) fn route(name: &str, from: &str, to: &str) -> Route {
+pub(crate) fn route(name: &str, from: &str, to: &str) -> Route {
     tagged_route(name, from, &[], to)
 }
 

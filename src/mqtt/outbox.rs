@@ -69,6 +69,9 @@ pub(super) struct Outbox<P> {
     /// Slots from here on may be `Unsent`; none before is.
     next: usize,
     sent: usize,
+    /// Those of them with QoS 2, and how many there may be.
+    exactly_once: usize,
+    most_exactly_once: usize,
     /// The window was full and has not drained to three quarters since: refilling it in parts, not one by one, lets
     /// many publishes go in one write.
     filled: bool,
@@ -87,6 +90,8 @@ impl<P> Default for Outbox<P> {
             first_id: 1,
             next: 0,
             sent: 0,
+            exactly_once: 0,
+            most_exactly_once: usize::MAX,
             filled: false,
             unflushed: false,
             halted: false,
@@ -97,6 +102,11 @@ impl<P> Default for Outbox<P> {
 }
 
 impl<P> Outbox<P> {
+    /// An outbox that keeps no more than so many publishes with QoS 2 in flight, whatever the window.
+    pub(super) fn with_most_exactly_once(most: usize) -> Self {
+        Self { most_exactly_once: most, ..Self::default() }
+    }
+
     /// Whether nothing waits for the broker.
     pub(super) fn is_empty(&self) -> bool {
         self.slots.is_empty()
@@ -146,6 +156,12 @@ impl<P> Outbox<P> {
         }
         let id = self.id_at(self.next);
         let slot = &mut self.slots[self.next];
+        if slot.qos == Qos::ExactlyOnce {
+            if self.exactly_once >= self.most_exactly_once {
+                return None;
+            }
+            self.exactly_once += 1;
+        }
         slot.stage = Stage::Sent;
         self.unflushed |= slot.qos == Qos::AtMostOnce;
         self.sent += 1;
@@ -174,8 +190,8 @@ impl<P> Outbox<P> {
     pub(super) fn confirmed(&mut self, packet_id: u16) -> Option<Ticket> {
         let slot = self.sent_slot(packet_id)?;
         slot.stage = Stage::Done;
-        let ticket = slot.ticket;
-        self.left_flight(ticket);
+        let (ticket, qos) = (slot.ticket, slot.qos);
+        self.left_flight(ticket, qos);
         self.retire();
         Some(ticket)
     }
@@ -197,13 +213,14 @@ impl<P> Outbox<P> {
         let slot = self.slots.get_mut(index).filter(|slot| slot.stage == Stage::Received)?;
         slot.stage = Stage::Done;
         let ticket = slot.ticket;
-        self.left_flight(ticket);
+        self.left_flight(ticket, Qos::ExactlyOnce);
         self.retire();
         Some(ticket)
     }
 
-    fn left_flight(&mut self, ticket: Ticket) {
+    fn left_flight(&mut self, ticket: Ticket, qos: Qos) {
         self.sent -= 1;
+        self.exactly_once -= usize::from(qos == Qos::ExactlyOnce);
         if self.one_by_one.is_some_and(|last| ticket >= last) {
             self.one_by_one = None;
         }
@@ -226,8 +243,9 @@ impl<P> Outbox<P> {
         let slot = self.sent_slot(packet_id)?;
         slot.stage = Stage::Unsent;
         slot.dup = false;
-        let ticket = slot.ticket;
+        let (ticket, qos) = (slot.ticket, slot.qos);
         self.sent -= 1;
+        self.exactly_once -= usize::from(qos == Qos::ExactlyOnce);
         self.halted = true;
         // That one first, alone; the rest only when it went through.
         self.one_by_one = Some(self.one_by_one.map_or(ticket, |last| last.max(ticket)));
@@ -260,7 +278,7 @@ impl<P> Outbox<P> {
             if slot.qos == Qos::AtMostOnce && slot.stage == Stage::Sent {
                 slot.stage = Stage::Done;
                 let ticket = slot.ticket;
-                self.left_flight(ticket);
+                self.left_flight(ticket, Qos::AtMostOnce);
                 settle(ticket);
             }
         }
@@ -273,9 +291,10 @@ impl<P> Outbox<P> {
         if let Some(index) = self.index_of(packet_id)
             && self.slots[index].stage == Stage::Sent
         {
-            self.slots[index].stage = Stage::Done;
-            let ticket = self.slots[index].ticket;
-            self.left_flight(ticket);
+            let slot = &mut self.slots[index];
+            slot.stage = Stage::Done;
+            let (ticket, qos) = (slot.ticket, slot.qos);
+            self.left_flight(ticket, qos);
             self.retire();
         }
     }
@@ -307,7 +326,8 @@ impl<P> Outbox<P> {
     pub(super) fn condemn(&mut self, ticket: Ticket) {
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.ticket == ticket && slot.stage == Stage::Sent) {
             slot.stage = Stage::Done;
-            self.left_flight(ticket);
+            let qos = slot.qos;
+            self.left_flight(ticket, qos);
             self.retire();
         }
     }
@@ -317,6 +337,7 @@ impl<P> Outbox<P> {
     pub(super) fn connected(&mut self, session_present: bool, mut release: impl FnMut(u16)) -> usize {
         self.next = 0;
         self.sent = 0;
+        self.exactly_once = 0;
         self.halted = false;
         self.unflushed = false;
         let mut again = 0;
@@ -333,6 +354,7 @@ impl<P> Outbox<P> {
                 Stage::Received if session_present => {
                     release(id);
                     self.sent += 1;
+                    self.exactly_once += 1;
                 }
                 // The new session knows nothing of it.
                 Stage::Received => {

@@ -22,11 +22,15 @@ use super::{
 };
 use crate::{
     delivery::{Outcome, Outgoing, Refusal, Settled, SinkLink, Ticket},
-    settings::{Limits, MqttBroker},
+    settings::{Limits, MqttBroker, MqttVersion},
 };
 
 /// Encoded bytes that may wait for the socket.
 const OUT_LIMIT: usize = 256 * 1024;
+
+/// Publishes with QoS 2 in flight on MQTT 3.1.1, where a broker cannot say its limit: Mosquitto forgets what is over
+/// its own (20 by default) and answers PUBREC all the same.
+const V4_EXACTLY_ONCE: usize = 10;
 
 /// Outcomes are told once they are one to so many in flight.
 const TELL: usize = 8;
@@ -97,13 +101,17 @@ enum Event {
 
 impl Sink {
     fn new(broker: &MqttBroker, limits: Limits, link: SinkLink) -> Self {
+        let outbox = match broker.version {
+            MqttVersion::V4 => Outbox::with_most_exactly_once(V4_EXACTLY_ONCE),
+            MqttVersion::V5 => Outbox::default(),
+        };
         let max_window = broker.window.min(u16::try_from(limits.messages).unwrap_or(u16::MAX)).max(1);
         Self {
             link,
             codec: Codec { version: broker.version, max_packet: broker.max_packet },
             max_window,
             window: max_window,
-            outbox: Outbox::default(),
+            outbox,
             waiting: VecDeque::new(),
             settled: Vec::new(),
             has_session: false,

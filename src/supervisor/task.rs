@@ -40,25 +40,38 @@ pub(super) async fn run(
     route: Arc<Route>,
     settings: Arc<Settings>,
     telemetry: Arc<RouteTelemetry>,
-    mut orders: watch::Receiver<Order>,
+    orders: watch::Receiver<Order>,
 ) -> Ended {
+    let name = route.name.clone();
+    let told = orders.clone();
+    let work = move || {
+        let (route, settings, telemetry, told) = (route.clone(), settings.clone(), telemetry.clone(), told.clone());
+        async move {
+            let source = |link| spawn_source(route.clone(), &settings, link);
+            run_once(&route, Purpose::Work, &settings, &telemetry, told, source).await
+        }
+    };
+    again_and_again(&name, orders, work).await
+}
+
+/// Does a route's work, and does it again when it breaks, until it is told to end.
+async fn again_and_again<F>(
+    route: &str,
+    mut orders: watch::Receiver<Order>,
+    work: impl Fn() -> F + Clone + Send + 'static,
+) -> Ended
+where
+    F: Future<Output = Ended> + Send,
+{
     let mut pause = RESTART.0;
     loop {
-        let again = (route.clone(), settings.clone(), telemetry.clone(), orders.clone());
-        let work = move || {
-            let (route, settings, telemetry, orders) = again.clone();
-            async move {
-                let source = |link| spawn_source(route.clone(), &settings, link);
-                run_once(&route, Purpose::Work, &settings, &telemetry, orders, source).await
-            }
-        };
-        let ended = on_its_own(&route.name, work).await;
+        let ended = on_its_own(route, work.clone()).await;
         let end = match ended {
             Ended::Broken(end) => end,
             Ended::Settled if *orders.borrow() == Order::Run => "source",
             Ended::Settled | Ended::Left(_) => return ended,
         };
-        error!(route = %route.name, end, pause_s = pause.as_secs(), "broke by a fault of this program; starts again");
+        error!(route, end, pause_s = pause.as_secs(), "broke by a fault of this program; starts again");
         tokio::select! {
             () = sleep(pause) => {}
             _ = orders.changed() => return Ended::Left(0),
@@ -149,4 +162,71 @@ fn spawn_parking(route: &Route, settings: &Settings, state: Arc<EndState>) -> (P
     };
     tasks.insert(0, tokio::spawn(parking::run(file, topic, link)));
     (handle, tasks)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::{
+        delivery::{Delivery, Outcome, Settled, Ticket},
+        mapping::fixtures,
+        message::{Message, Topic},
+        settings::Limits,
+        telemetry::Telemetry,
+    };
+
+    fn delivery(ticket: Ticket, payload: &'static str) -> Delivery {
+        let message = Message::new(Topic::from_mqtt("up/a"), payload);
+        Delivery { ticket, message, suspected_duplicate: false, unreadable: None }
+    }
+
+    /// What a route has passed to its sink.
+    async fn passed(sink: &mut SinkLink) -> Vec<(Ticket, Vec<u8>)> {
+        let batch = sink.outgoing.recv().await.expect("a running route");
+        batch.iter().map(|outgoing| (outgoing.ticket, outgoing.message.payload.to_vec())).collect()
+    }
+
+    #[tokio::test]
+    async fn a_panic_costs_duplicates_never_a_loss() {
+        let (orders, told) = watch::channel(Order::Run);
+        let (begins, mut runs) = mpsc::unbounded_channel();
+        let for_route = told.clone();
+        let work = move || {
+            let (begins, told) = (begins.clone(), for_route.clone());
+            async move {
+                let route = fixtures::route("r", "edge:up/#", "main!up");
+                let telemetry = Telemetry::default().route("r", "edge", "main", "file");
+                let (source, source_handle) = source_link(telemetry.source.clone());
+                let (sink, sink_handle) = sink_link(telemetry.sink.clone());
+                let (parking, park) = park_link(telemetry.park.clone());
+                begins.send((source, sink, parking)).expect("the test listens");
+                let limits = Limits { messages: 10, bytes: usize::MAX };
+                let mut ends = Ends { source: source_handle, sink: sink_handle, park };
+                route::run(&route, limits, &telemetry, &mut ends, told).await
+            }
+        };
+        let running = tokio::spawn(again_and_again("r", told, work));
+
+        let (mut source, mut sink, _parking) = runs.recv().await.unwrap();
+        source.deliveries.send(vec![delivery(0, "first"), delivery(1, "second")]).await.unwrap();
+        assert_eq!(passed(&mut sink).await, [(0, b"first".to_vec()), (1, b"second".to_vec())]);
+        sink.settled.send(vec![Settled { ticket: 0, outcome: Outcome::Stored }]).unwrap();
+        assert_eq!(source.settled.recv().await.unwrap(), [0]);
+        // No source does that: the route panics over it, with a message in flight.
+        source.deliveries.send(vec![delivery(1, "a ticket of old")]).await.unwrap();
+        assert_eq!(source.settled.recv().await, None, "what was in flight is never acknowledged");
+
+        // So its broker hands it on again, and it goes its way as if nothing had been.
+        let (mut source, mut sink, _parking) = runs.recv().await.unwrap();
+        source.deliveries.send(vec![delivery(0, "second")]).await.unwrap();
+        assert_eq!(passed(&mut sink).await, [(0, b"second".to_vec())]);
+        sink.settled.send(vec![Settled { ticket: 0, outcome: Outcome::Stored }]).unwrap();
+        assert_eq!(source.settled.recv().await.unwrap(), [0]);
+        orders.send_replace(Order::Drain);
+        source.deliveries.closed().await;
+        drop(source);
+        assert_eq!(running.await.unwrap(), Ended::Settled);
+    }
 }

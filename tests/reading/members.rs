@@ -1,4 +1,4 @@
-//! Members of one group share the queues of a topic, ours and Java's.
+//! A Java consumer and a source share the queues of a topic. `running::replicas` has several bridges do so.
 
 use std::{
     sync::{Arc, Mutex},
@@ -12,32 +12,6 @@ use crate::servers::judge::Load;
 
 fn load(topic: &str, count: u64) -> Load {
     Load { topic: topic.into(), count, keys: 50, size: 64, batch: 16, rate: 1_500, tag: None, second: None }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "needs servers: scripts/test runs it"]
-async fn replicas_come_and_go_without_loss_or_disorder() {
-    let rocketmq = one_broker().await;
-    rocketmq.create_topic("shared", 4).await;
-    let seen = Arc::<Mutex<Seen>>::default();
-    let member = |name: &str| read(from(&rocketmq, "shared", "GID_shared", Start::First), name, &seen, false);
-    let first = member("one");
-    first.up().await;
-    let count = 15_000;
-    let producing = rocketmq.produce(&load("shared", count));
-    let wait = || tokio::time::sleep(Duration::from_secs(2));
-    wait().await;
-    let second = member("two");
-    wait().await;
-    first.stop().await;
-    wait().await;
-    let third = member("three");
-    wait().await;
-    second.kill();
-    producing.finished().await;
-    distinct(&seen, count).await;
-    third.stop().await;
-    seen.lock().unwrap().tally.report(count, 50).must_be_whole("replicas that come and go");
 }
 
 #[tokio::test(flavor = "multi_thread")]

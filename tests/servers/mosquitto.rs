@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::json;
 use tokio::sync::OnceCell;
 
 use super::{
@@ -29,6 +30,8 @@ pub struct Options {
     pub client_certificates: bool,
     /// Further lines of its configuration, such as `max_queued_messages 1000`.
     pub lines: Vec<String>,
+    /// The plain listener's port; a free one unless given.
+    pub port: Option<u16>,
 }
 
 /// A Mosquitto process with its ports and database.
@@ -53,7 +56,8 @@ impl Mosquitto {
 
     pub async fn start(options: &Options) -> Self {
         let folder = folder("mosquitto");
-        let [port, ws_port, tls_port, secure_ws_port] = [(); 4].map(|()| free_port());
+        let port = options.port.unwrap_or_else(free_port);
+        let [ws_port, tls_port, secure_ws_port] = [(); 3].map(|()| free_port());
         let certificates = options.tls.then(|| Certificates::create(&folder));
         let mut config = general(&folder, options);
         let _ = write!(config, "listener {port} 127.0.0.1\nlistener {ws_port} 127.0.0.1\nprotocol websockets\n");
@@ -130,8 +134,38 @@ impl Mosquitto {
     }
 }
 
+/// Who may subscribe, by Mosquitto's plugin for dynamic security: its ACL files say nothing of subscriptions.
+#[derive(Debug)]
+pub struct Subscriptions {
+    file: PathBuf,
+}
+
+impl Subscriptions {
+    /// Nobody, until [`Self::allow`].
+    pub fn refused() -> Self {
+        let subscriptions = Self { file: folder("dynamic-security").join("access.json") };
+        subscriptions.allow(false);
+        subscriptions
+    }
+
+    /// Lets all subscribe or nobody, from the next start of the Mosquitto on.
+    pub fn allow(&self, subscribe: bool) {
+        let defaults = json!({
+            "publishClientSend": true, "publishClientReceive": true, "subscribe": subscribe, "unsubscribe": true,
+        });
+        let all = json!({ "clients": [], "groups": [], "roles": [], "defaultACLAccess": defaults });
+        fs::write(&self.file, all.to_string()).expect("write who may subscribe");
+    }
+
+    /// Lines of the configuration.
+    pub fn lines(&self) -> Vec<String> {
+        let plugin = plugin("mosquitto_dynamic_security.so");
+        vec![format!("plugin {}", plugin.display()), format!("plugin_opt_config_file {}", self.file.display())]
+    }
+}
+
 /// Where the system keeps a plugin that comes with Mosquitto.
-pub fn plugin(file: &str) -> PathBuf {
+fn plugin(file: &str) -> PathBuf {
     let libraries = fs::read_dir("/usr/lib").expect("list /usr/lib").flatten().map(|entry| entry.path());
     let mut places = libraries.chain([PathBuf::from("/usr/lib")]).map(|folder| folder.join(file));
     places.find(|place| place.exists()).unwrap_or_else(|| panic!("no {file} under /usr/lib"))

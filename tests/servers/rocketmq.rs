@@ -64,11 +64,21 @@ pub struct Options {
     pub tls: bool,
     /// Clients reach each broker through a proxy (5.x only: older brokers take every address of the machine).
     pub proxied: bool,
+    /// The port of the first name server; a free one unless given.
+    pub port: Option<u16>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { name_servers: 1, brokers: 1, auto_create_topics: false, acl: false, tls: false, proxied: false }
+        Self {
+            name_servers: 1,
+            brokers: 1,
+            auto_create_topics: false,
+            acl: false,
+            tls: false,
+            proxied: false,
+            port: None,
+        }
     }
 }
 
@@ -112,7 +122,12 @@ impl RocketMq {
         let folder = folder("rocketmq");
         let certificates = options.tls.then(|| Certificates::create(&folder));
         let tls = certificates.as_ref();
-        let name_servers: Vec<Node> = (0..options.name_servers).map(|i| name_server(&folder, i, tls)).collect();
+        let name_servers: Vec<Node> = (0..options.name_servers)
+            .map(|i| {
+                let port = options.port.filter(|_| i == 0).unwrap_or_else(free_port);
+                name_server(&folder, i, port, tls)
+            })
+            .collect();
         for node in &name_servers {
             listening("the name server", node.port).await;
         }
@@ -260,8 +275,7 @@ impl Node {
     }
 }
 
-fn name_server(cluster: &Path, number: usize, tls: Option<&Certificates>) -> Node {
-    let port = free_port();
+fn name_server(cluster: &Path, number: usize, port: u16, tls: Option<&Certificates>) -> Node {
     Node::create(cluster, format!("ns-{number}"), port, Kind::NameServer, &format!("listenPort={port}\n"), tls)
 }
 

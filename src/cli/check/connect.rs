@@ -134,7 +134,8 @@ fn limits(broker: &MqttBroker, needs: &MqttNeeds, report: &Report, lines: &mut C
     }
 }
 
-/// The topics that routes read and write on a cluster, each with the names of its routes.
+/// The topics that routes read and write on a cluster, each with the names of its routes. What is written may be a set
+/// of topics, such as `plant_*`.
 #[derive(Default)]
 struct Topics {
     read: BTreeMap<String, Vec<String>>,
@@ -157,7 +158,9 @@ impl Topics {
             if let (To::RocketMq { cluster: to }, Produces::RocketMq(names)) = (&route.to, route.translation.produces())
                 && to.name == cluster.name
             {
-                names.iter().filter_map(|names| names.only()).for_each(|topic| note(false, topic, route));
+                for names in names {
+                    note(false, &names.to_string(), route);
+                }
             }
             if let Park::RocketMq { cluster: to, topic } = &route.park
                 && to.name == cluster.name
@@ -186,7 +189,9 @@ async fn rocketmq(cluster: &Arc<RocketMqCluster>, topics: &Topics, findings: &mu
     }
     for (topic, routes) in &topics.written {
         let wait = format!("{} will wait", routes.join(", "));
-        match sink::probe::probe(cluster.clone(), Some(topic)).await {
+        // Of a set, only messages tell which they are.
+        let known = (!topic.ends_with('*')).then_some(topic.as_str());
+        match sink::probe::probe(cluster.clone(), known).await {
             Probe::Unreachable(reason) => findings.problem(&mut lines, topic, &reason),
             Probe::TopicMissing => {
                 findings.problem(&mut lines, topic, &format!("there is no such topic; {wait} until there is"));

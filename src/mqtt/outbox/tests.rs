@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+const MOST_EXACTLY_ONCE: usize = 3;
+
 /// What a broker by the book keeps of an inbound session, and what it has passed on.
 #[derive(Debug, Default)]
 struct Broker {
@@ -74,7 +76,7 @@ struct World {
 
 impl World {
     fn new(window: u16, first_id: u16) -> Self {
-        let outbox = Outbox { first_id, ..Outbox::default() };
+        let outbox = Outbox { first_id, ..Outbox::with_most_exactly_once(MOST_EXACTLY_ONCE) };
         Self { broker: Broker::default(), outbox, window, pushed: 0, settled: Vec::new() }
     }
 
@@ -88,6 +90,7 @@ impl World {
             Step::Send { rejects } => {
                 if let Some((id, slot)) = self.outbox.next_to_send(self.window) {
                     self.broker.publish(id, slot.qos, slot.ticket, *rejects);
+                    assert!(self.broker.exactly_once.len() <= MOST_EXACTLY_ONCE, "a broker may forget what is over it");
                 }
             }
             Step::Answer => self.answer(),
