@@ -347,13 +347,13 @@ mod tests {
         const LINES: usize = 100_000;
         let data = tempfile::tempdir().expect("a folder");
         let path = data.path().join("r.jsonl");
-        let text: String = (1..=LINES).map(|line| format!("{line}\n")).collect();
+        let text = (1..=LINES).map(|line| line.to_string() + "\n").collect::<String>();
         fs::write(&path, text).expect("written");
         let left: Vec<usize> = (1..=LINES).filter(|line| line % 2 == 0).collect();
         let began = Instant::now();
         rewrite(&path, &left).expect("written");
         assert!(began.elapsed() < Duration::from_secs(3), "took {:?}", began.elapsed());
-        let expected: String = left.iter().map(|line| format!("{line}\n")).collect();
+        let expected = left.iter().map(|line| line.to_string() + "\n").collect::<String>();
         assert_eq!(fs::read_to_string(&path).expect("read"), expected);
     }
 }

@@ -101,9 +101,9 @@ struct Bench {
 
 async fn start(fake: Fake) -> Bench {
     let fake = Arc::new(Mutex::new(fake));
-    let served = fake.clone();
+    let answering = fake.clone();
     let server = FakeServer::start(move |request| {
-        let answer = lock(&served).answer(&request);
+        let answer = lock(&answering).answer(&request);
         async move { answer.map(|(code, body)| Answer::new(code, json!({}), body)) }
     })
     .await;

@@ -24,7 +24,7 @@ use crate::{
 pub(super) const LOCK_TRUST: Duration = Duration::from_secs(30);
 
 /// A queue that the topic's route lacks for this long is gone: longer than a broker takes to start again.
-pub(super) const GONE: Duration = Duration::from_mins(5);
+pub(super) const GONE: Duration = Duration::from_secs(300);
 
 /// One queue that is held.
 #[derive(Debug)]

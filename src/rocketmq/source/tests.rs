@@ -134,9 +134,9 @@ async fn bench(start: Start, brokers: &[&'static str]) -> Bench {
     let fake = Arc::<Mutex<Fake>>::default();
     let mut servers = BTreeMap::new();
     for name in ["name server"].iter().chain(brokers).copied() {
-        let served = fake.clone();
+        let answering = fake.clone();
         let server = FakeServer::start(move |request| {
-            let mut fake = served.lock().unwrap();
+            let mut fake = answering.lock().unwrap();
             let answer = fake.answer(name, &request);
             let delay = if request.code == request::LOCK_BATCH_MQ { fake.lock_delay } else { Duration::ZERO };
             async move {
