@@ -85,6 +85,20 @@ pub fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// What tells this bridge from its replicas: made once.
+pub fn instance(data_dir: &Path) -> Result<String, DataDirError> {
+    let path = data_dir.join("instance");
+    let failed = |error| DataDirError::Io { path: path.clone(), error };
+    match fs::read_to_string(&path) {
+        Ok(instance) if !instance.trim().is_empty() => return Ok(instance.trim().to_owned()),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
+        Ok(_) | Err(_) => {}
+    }
+    let instance = format!("{:016x}", fastrand::u64(..));
+    fs::write(&path, format!("{instance}\n")).and_then(|()| sync_folder(data_dir)).map_err(failed)?;
+    Ok(instance)
+}
+
 /// The key that signs the loop guard's marks when the settings give none: made once, kept for this user alone.
 pub fn loop_key(data_dir: &Path) -> Result<Secret, DataDirError> {
     let path = data_dir.join("loop.key");
@@ -116,6 +130,14 @@ mod tests {
         assert_eq!(loop_key(folder.path()).unwrap(), key);
         let mode = fs::metadata(folder.path().join("loop.key")).unwrap().permissions().mode();
         assert_eq!(mode & 0o077, 0);
+    }
+
+    #[test]
+    fn a_bridge_is_known_again_after_a_restart() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let instance = instance(one.path()).unwrap();
+        assert_eq!(super::instance(one.path()).unwrap(), instance);
+        assert_ne!(super::instance(other.path()).unwrap(), instance);
     }
 
     #[test]

@@ -66,7 +66,7 @@ fn read(from: FromRocketMq, name: &str, seen: &Arc<Mutex<Seen>>, keep: bool) -> 
     let (link, mut handle) = source_link(telemetry.source.clone());
     let limits = Limits { messages: 8192, bytes: 16 << 20 };
     let name = name.to_owned();
-    let source = tokio::spawn(async move { source::run(from, &name, limits, link).await });
+    let source = tokio::spawn(async move { source::run(from, name, limits, link).await });
     let (stop, mut stopped) = oneshot::channel();
     let seen = seen.clone();
     let settling = tokio::spawn(async move {

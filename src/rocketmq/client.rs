@@ -147,17 +147,22 @@ struct Inner {
 }
 
 impl Client {
-    /// A client named after its route and end; connects to nothing yet. Requests of brokers come out of the receiver.
+    /// A client that nobody knows again when it is gone; connects to nothing yet. Requests of brokers come out of the
+    /// receiver.
     pub fn new(cluster: Arc<RocketMqCluster>, name: &str) -> (Self, mpsc::Receiver<Push>) {
+        Self::known_as(cluster, format!("{name}@{}-{:08x}", std::process::id(), fastrand::u32(..)))
+    }
+
+    /// The same, under a client id of its own that it may have had before: what brokers hold for it is its own then.
+    pub fn known_as(cluster: Arc<RocketMqCluster>, client_id: String) -> (Self, mpsc::Receiver<Push>) {
         let (pushes, receiver) = mpsc::channel(PUSHES);
-        let client_id = format!("{name}@{}-{:08x}", std::process::id(), fastrand::u32(..));
         let preferred = AtomicUsize::new(fastrand::usize(..cluster.name_servers.len().max(1)));
         let pool = Pool::new(cluster.tls.clone(), cluster.request_timeout, pushes);
         let inner = Inner { cluster, client_id, pool, preferred, masters: RwLock::default() };
         (Self { inner: Arc::new(inner) }, receiver)
     }
 
-    /// Unique per process and route end.
+    /// Unique among all that run at a time.
     pub fn client_id(&self) -> &str {
         &self.inner.client_id
     }

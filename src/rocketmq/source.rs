@@ -54,11 +54,11 @@ impl Shared {
     /// What the tasks of a source share, and what brokers ask of it.
     fn new(
         from: FromRocketMq,
-        route_name: &str,
+        client_id: String,
         limits: Limits,
         state: Arc<EndState>,
     ) -> (Arc<Self>, mpsc::Receiver<Push>) {
-        let (client, pushes) = Client::new(from.cluster.clone(), route_name);
+        let (client, pushes) = Client::known_as(from.cluster.clone(), client_id);
         let member = Member {
             client_id: client.client_id().to_owned(),
             group: client.with_namespace(&from.group),
@@ -91,10 +91,11 @@ impl Shared {
 }
 
 /// Reads until the link ends: with its deliveries closed it only settles; with its settled tickets closed it
-/// commits, gives up its queues and returns, in about a second at most.
-pub async fn run(from: FromRocketMq, route_name: &str, limits: Limits, link: SourceLink) {
+/// commits, gives up its queues and returns, in about a second at most. No two that run at a time may have one client
+/// id; one that has it again after a kill has its queues at once, which brokers would keep locked for a minute.
+pub async fn run(from: FromRocketMq, client_id: String, limits: Limits, link: SourceLink) {
     let SourceLink { deliveries, mut settled, state } = link;
-    let (shared, pushes) = Shared::new(from, route_name, limits, state);
+    let (shared, pushes) = Shared::new(from, client_id, limits, state);
     let mut group = Group::new(shared.clone(), deliveries, pushes);
     tokio::select! {
         () = settle(&shared, &mut settled) => {}

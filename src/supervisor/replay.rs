@@ -114,7 +114,7 @@ async fn open_topic(route: &Route, settings: &Settings) -> Result<Option<Opened>
         tags: Vec::new(),
         start: Start::First,
     };
-    let (name, limits) = (format!("{}-parked", route.name), settings.limits);
-    let source = tokio::spawn(async move { rocketmq::source::run(from, &name, limits, link).await });
+    let (id, limits) = (format!("{}-parked@{:08x}", route.name, fastrand::u32(..)), settings.limits);
+    let source = tokio::spawn(async move { rocketmq::source::run(from, id, limits, link).await });
     Ok(Some(Opened { handle, state, source }))
 }

@@ -1,16 +1,17 @@
 //! One route's tasks: its two ends, its parking, and the route between them; started again when one breaks.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
     task::JoinHandle,
     time::{sleep, timeout},
 };
-use tracing::error;
+use tracing::{error, warn};
 
 use super::thread::on_its_own;
 use crate::{
+    data_dir,
     delivery::{SinkHandle, SinkLink, SourceHandle, SourceLink, sink_link, source_link},
     mapping::{From, Park, Route, To},
     mqtt,
@@ -120,8 +121,19 @@ fn spawn_source(route: Arc<Route>, settings: &Settings, link: SourceLink) -> Joi
     tokio::spawn(async move {
         match &route.from {
             From::Mqtt(from) => mqtt::source::run(from.clone(), &route.name, limits, &data_dir, link).await,
-            From::RocketMq(from) => rocketmq::source::run(from.clone(), &route.name, limits, link).await,
+            From::RocketMq(from) => {
+                let id = format!("{}@{}", route.name, instance(&data_dir));
+                rocketmq::source::run(from.clone(), id, limits, link).await;
+            }
         }
+    })
+}
+
+/// What tells this bridge from its replicas, also after a restart.
+fn instance(data_dir: &Path) -> String {
+    data_dir::instance(data_dir).unwrap_or_else(|error| {
+        warn!(%error, "after a kill, queues of RocketMQ may stay locked for a minute");
+        format!("{:016x}", fastrand::u64(..))
     })
 }
 

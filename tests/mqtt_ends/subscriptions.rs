@@ -4,7 +4,6 @@ use std::{fs, sync::Arc, time::Duration};
 
 use rocketbridge::{message::Qos, settings::MqttVersion};
 use rumqttc_v5::mqttbytes::QoS;
-use serde_json::json;
 
 use super::{
     VERSIONS,
@@ -12,7 +11,7 @@ use super::{
 };
 use crate::servers::{
     eventually, folder,
-    mosquitto::{Mosquitto, Options, plugin},
+    mosquitto::{Mosquitto, Options, Subscriptions},
     mqtt::{Client, Login},
     proxy::Proxy,
 };
@@ -122,25 +121,15 @@ async fn overlapping_filters_give_each_message_once() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs servers: scripts/test runs it"]
 async fn a_refused_subscription_shows_and_is_asked_for_again() {
-    // Mosquitto's ACL files say nothing of subscriptions, its plugin for dynamic security does.
-    let plugin = plugin("mosquitto_dynamic_security.so");
-    let access = folder("dynamic-security").join("access.json");
-    let allow = |subscribe: bool| {
-        let defaults = json!({
-            "publishClientSend": true, "publishClientReceive": true, "subscribe": subscribe, "unsubscribe": true,
-        });
-        let all = json!({ "clients": [], "groups": [], "roles": [], "defaultACLAccess": defaults });
-        fs::write(&access, all.to_string()).unwrap();
-    };
-    let lines = vec![format!("plugin {}", plugin.display()), format!("plugin_opt_config_file {}", access.display())];
+    let subscriptions = Subscriptions::refused();
     for version in VERSIONS {
-        allow(false);
-        let mut mosquitto = Mosquitto::start(&Options { lines: lines.clone(), ..Options::default() }).await;
+        subscriptions.allow(false);
+        let mut mosquitto = Mosquitto::start(&Options { lines: subscriptions.lines(), ..Options::default() }).await;
         let settings = Arc::new(broker(mosquitto.port, version));
         let mut reader = Reader::start(&settings, "reader", &["t/#"], Qos::AtLeastOnce);
         says(&reader.state, "the subscription to \"t/#\" is refused").await;
         mosquitto.terminate();
-        allow(true);
+        subscriptions.allow(true);
         mosquitto.restart().await;
         reader.is_up().await;
         let mut device = Client::connect(&Login::new(mosquitto.port, "device")).await;

@@ -2,8 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use super::{PATIENCE, holds, lines, logged, publish, servers, settings};
-use crate::servers::bridge::Bridge;
+use super::{PATIENCE, arrives, holds, lines, logged, produce, publish, servers, settings};
+use crate::servers::{
+    bridge::Bridge,
+    eventually,
+    mqtt::{Login, Subscriber},
+};
 
 const DEADLINE: Duration = Duration::from_secs(3);
 /// For a machine that has much else to do.
@@ -75,4 +79,26 @@ async fn a_stop_while_a_reload_waits_for_a_stalled_route_takes_no_longer() {
     assert!(took < DEADLINE, "the stop took {took:?}");
     assert_eq!(lines(&bridge, &["left in flight at the deadline", "messages=10"]), 2, "{}", bridge.log());
     assert_eq!(lines(&bridge, &["joins"]), 2, "nothing new begins");
+}
+
+/// A broker keeps a queue for the member that locked it last, for a minute: which is the same one after a restart.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs servers: scripts/test runs it"]
+async fn a_bridge_that_was_killed_reads_its_queues_again_at_once() {
+    let (mosquitto, rocketmq) = servers().await;
+    rocketmq.create_topic("revived", 4).await;
+    let count = Subscriber::start(Login::new(mosquitto.port, "revived-count"), "revived/#").await;
+    let route = "[[route]]\nname = \"revived\"\nfrom.rocketmq = \"revived\"\nfrom.start = \"first\"\n";
+    let mut bridge = Bridge::start(&settings("", "revived", mosquitto, rocketmq), route).await;
+    produce(rocketmq, "revived", 100, 10, 0).finished().await;
+    arrives(&count, "before the kill", 100, 10).await;
+    bridge.kill();
+    bridge.run();
+    let began = Instant::now();
+    // Numbers go on where the same keys begin again: what comes twice is counted once.
+    let before = count.tally().arrivals;
+    produce(rocketmq, "revived", 100, 10, 0).finished().await;
+    eventually("messages come again", PATIENCE, || async { (count.tally().arrivals >= before + 100).then_some(()) })
+        .await;
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }

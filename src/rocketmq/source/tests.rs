@@ -170,7 +170,7 @@ async fn bench(start: Start, brokers: &[&'static str]) -> Bench {
     };
     let state = Telemetry::default().route("r", "main", "far", "file").source;
     let limits = Limits { messages: 1000, bytes: 1 << 20 };
-    let (shared, pushes) = Shared::new(from, "r", limits, state);
+    let (shared, pushes) = Shared::new(from, "r".to_owned(), limits, state);
     let (sender, deliveries) = mpsc::channel(1);
     let group = Group::new(shared.clone(), sender, pushes);
     Bench { fake, servers, shared, group, _deliveries: deliveries }
