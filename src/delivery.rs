@@ -13,7 +13,10 @@ use std::{fmt, sync::Arc};
 
 use tokio::{sync::mpsc, time::Instant};
 
-use crate::{message::Message, telemetry::EndState};
+use crate::{
+    message::{Message, Queue},
+    telemetry::EndState,
+};
 
 /// Names a message of one source, from 0 and rising by one in the order of receipt, also over reconnects.
 pub type Ticket = u64;
@@ -27,6 +30,8 @@ pub struct Delivery {
     pub message: Message,
     /// The source believes that it has handed this message on before (MQTT's DUP, RocketMQ's reconsume count).
     pub suspected_duplicate: bool,
+    /// What an MQTT broker calls it in this session, at QoS 1 and 2: the same when it sends it again.
+    pub packet_id: Option<u16>,
     /// The source could not read it: the payload holds it raw, and the route parks it instead of translating it.
     pub unreadable: Option<Refusal>,
 }
@@ -91,6 +96,35 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} ({})", self.reason, self.kind)
     }
+}
+
+/// What a reader that keeps its own place tells of a topic: nothing of it is acknowledged.
+#[derive(Debug)]
+pub enum Tailed {
+    /// More of a queue was read.
+    Read {
+        /// The queue.
+        queue: Queue,
+        /// Its messages, oldest first.
+        messages: Vec<Message>,
+        /// Where to go on reading.
+        next: u64,
+        /// Messages before these were deleted before they could be read.
+        lost: bool,
+    },
+    /// The topic has these queues, each of which will be at its end some time.
+    Queues(Vec<Queue>),
+    /// All that a queue held when its reading began has been told.
+    AtEnd(Queue),
+    /// A queue, or all of the topic, cannot be read now, and why.
+    Fault {
+        /// Nothing when it is the topic.
+        queue: Option<Queue>,
+        /// In words.
+        reason: String,
+    },
+    /// A queue is read again after a fault.
+    Well(Queue),
 }
 
 /// How many batches may wait between two tasks: enough to overlap them, few enough to bound memory.

@@ -1,9 +1,15 @@
 //! The admin listener: is it alive, is it ready, what are its numbers.
 //!
 //! It answers GET alone, bounds how many may ask at once, and shows no payload or secret. The reasons in `/ready` name
-//! the topic or the client id that a person has to see to; the labels of metrics never do.
+//! the topic or the client id that a person has to see to; the labels of metrics never do. Below this page are the
+//! listeners that others than the operator may reach.
 
 mod bounded;
+pub mod hooks;
+pub mod lmq;
+pub mod tls;
+
+use std::time::Duration;
 
 use axum::{
     Router,
@@ -15,7 +21,10 @@ use axum::{
 use tokio::{io, net::TcpListener};
 
 use crate::{status::Status, telemetry::Telemetry};
-use bounded::Bounded;
+use bounded::{Bounded, Bounds};
+
+/// A scraper and a person or two.
+const BOUNDS: Bounds = Bounds { connections: 32, unanswered: Duration::from_secs(30), request: 64 << 10 };
 
 const INDEX: &str = "rocketbridge\n\n\
     /live     200 while the process runs\n\
@@ -36,7 +45,7 @@ pub async fn serve(listener: TcpListener, status: Status, telemetry: Telemetry) 
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
         .with_state(Shown { status, telemetry });
-    axum::serve(Bounded::new(listener), router).await
+    axum::serve(Bounded::new(listener, None, BOUNDS), router).await
 }
 
 async fn ready(State(shown): State<Shown>) -> impl IntoResponse {

@@ -28,6 +28,8 @@ pub mod mqtt;
 
 pub mod rocketmq;
 
+pub mod presence;
+
 pub mod data_dir;
 
 pub mod parking;

@@ -1,4 +1,7 @@
 //! The LMQ contract: pure functions, each citing its clause. No socket, clock or log in here.
 
+pub mod notice;
 pub mod properties;
+pub mod signature;
+pub mod status_query;
 pub mod topics;

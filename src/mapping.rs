@@ -8,7 +8,7 @@ pub mod explain;
 pub mod fault;
 #[cfg(test)]
 pub(crate) mod fixtures;
-mod hash;
+pub(crate) mod hash;
 mod load;
 pub mod loops;
 pub mod mark;
@@ -20,13 +20,14 @@ pub mod template;
 mod tests;
 pub mod translation;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 pub use load::{Mapping, MappingFile, load};
 use translation::Translation;
 
 use crate::{
     message::{Message, Qos},
+    presence::adapter::Adapter,
     settings::{MqttBroker, RocketMqCluster},
 };
 
@@ -58,6 +59,7 @@ impl Route {
                 from.topic == message.topic.parent()
                     && (from.tags.is_empty() || message.tag.as_ref().is_some_and(|tag| from.tags.contains(tag)))
             }
+            From::Events(_) => false,
         }
     }
 }
@@ -78,6 +80,8 @@ pub enum From {
     Mqtt(FromMqtt),
     /// A RocketMQ consumer group of its own.
     RocketMq(FromRocketMq),
+    /// What a broker says of its clients.
+    Events(FromEvents),
 }
 
 impl From {
@@ -86,8 +90,40 @@ impl From {
         match self {
             Self::Mqtt(from) => &from.broker.name,
             Self::RocketMq(from) => &from.cluster.name,
+            Self::Events(FromEvents { via: Via::Mqtt(session), .. }) => &session.broker.name,
+            Self::Events(FromEvents { via: Via::Webhook, .. }) => "webhook",
         }
     }
+
+    /// The MQTT session that it reads, if it reads one.
+    pub fn session(&self) -> Option<&FromMqtt> {
+        match self {
+            Self::Mqtt(session) | Self::Events(FromEvents { via: Via::Mqtt(session), .. }) => Some(session),
+            Self::RocketMq(_) | Self::Events(FromEvents { via: Via::Webhook, .. }) => None,
+        }
+    }
+}
+
+/// Reading what a broker says of its clients: the source of a `[[status]]` route.
+#[derive(Debug, Clone)]
+pub struct FromEvents {
+    /// How the broker says it.
+    pub adapter: Adapter,
+    /// How it gets here.
+    pub via: Via,
+    /// How long the broker may be away before its clients count as gone; `None` is for ever.
+    pub grace: Option<Duration>,
+    /// Whether only clients whose ids have a group (LMQ-2.1) make notices.
+    pub grouped: bool,
+}
+
+/// How a broker's events get here.
+#[derive(Debug, Clone)]
+pub enum Via {
+    /// It publishes them.
+    Mqtt(FromMqtt),
+    /// It posts them to the listener of hooks, under the name of the route.
+    Webhook,
 }
 
 /// Reading from MQTT.

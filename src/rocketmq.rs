@@ -18,3 +18,5 @@ pub mod offsets;
 pub mod sink;
 
 pub mod source;
+
+pub mod tail;

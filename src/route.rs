@@ -150,7 +150,7 @@ impl Running<'_> {
         self.telemetry.received.inc_by(batch.len() as u64);
         self.ready.reserve(batch.len());
         let (mut echoes, mut refused) = (Vec::new(), Vec::new());
-        for Delivery { ticket, message, suspected_duplicate, unreadable } in batch {
+        for Delivery { ticket, message, suspected_duplicate, unreadable, .. } in batch {
             if suspected_duplicate {
                 self.telemetry.suspected_duplicates.inc();
             }

@@ -5,7 +5,14 @@
 
 mod load;
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 pub use self::load::{Environment, load};
 
@@ -20,8 +27,10 @@ pub struct Settings {
     pub mqtt: BTreeMap<String, Arc<MqttBroker>>,
     /// RocketMQ clusters by name.
     pub rocketmq: BTreeMap<String, Arc<RocketMqCluster>>,
-    /// Where `/live`, `/ready` and `/metrics` are served.
-    pub admin: Option<SocketAddr>,
+    /// Where the process listens.
+    pub http: Http,
+    /// Who may ask who is online.
+    pub lmq: Lmq,
     /// Limits of each route.
     pub limits: Limits,
     /// How long a graceful stop may take.
@@ -166,6 +175,55 @@ pub enum StoredWhen {
     Durable,
     /// Also `FLUSH_DISK_TIMEOUT`, `FLUSH_SLAVE_TIMEOUT` and `SLAVE_NOT_AVAILABLE`: the master has it.
     Accepted,
+}
+
+/// Where the process listens.
+#[derive(Debug, Clone)]
+pub struct Http {
+    /// `/live`, `/ready` and `/metrics`; never encrypted.
+    pub admin: Option<SocketAddr>,
+    /// The status query (LMQ-8).
+    pub lmq: Option<SocketAddr>,
+    /// Where brokers post what happens to their clients.
+    pub hooks: Option<Hooks>,
+    /// Encrypts all but `admin`, when given.
+    pub tls: Option<ServerFiles>,
+}
+
+/// The listener of hooks.
+#[derive(Debug, Clone)]
+pub struct Hooks {
+    /// Its address.
+    pub address: SocketAddr,
+    /// What brokers must send as a bearer token; always given where others than this machine can reach it.
+    pub secret: Option<Secret>,
+}
+
+/// What a server shows of itself over TLS; read again from time to time, so that a renewed certificate is taken up.
+#[derive(Debug, Clone)]
+pub struct ServerFiles {
+    /// Its certificate chain in PEM.
+    pub certificate: PathBuf,
+    /// Its private key in PEM.
+    pub key: PathBuf,
+}
+
+/// What callers of the LMQ interface must know, and what they may ask for.
+#[derive(Debug, Clone, Default)]
+pub struct Lmq {
+    /// The instance id that they must name; any when `None`.
+    pub instance: Option<String>,
+    /// Access keys by id.
+    pub access_keys: BTreeMap<String, AccessKey>,
+}
+
+/// An access key of LMQ.
+#[derive(Debug, Clone)]
+pub struct AccessKey {
+    /// Signs requests.
+    pub secret: Secret,
+    /// The groups of clients that it may ask for: whole names.
+    pub groups: BTreeSet<String>,
 }
 
 /// Bounds of what a route holds in memory.

@@ -3,6 +3,8 @@
 //! A route that breaks is started again; the others do not notice. A stop first drains every route, then, at the
 //! deadline, names what it has to leave. It must never decide what becomes of a message.
 
+mod events;
+mod presence;
 pub mod replay;
 mod task;
 mod thread;
@@ -12,13 +14,14 @@ use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 use tokio::{
     sync::{mpsc, watch},
     task::{JoinHandle, JoinSet},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 use tracing::{info, warn};
 
 use crate::{
-    mapping::{From, Route, To},
+    mapping::{From, FromEvents, Route, To, Via},
     mqtt,
+    presence::{board::Board, webhook::Doors},
     route::{Ended, Order},
     settings::Settings,
     status::Status,
@@ -45,7 +48,14 @@ pub struct Supervisor {
     ending: JoinSet<Option<LeftBehind>>,
     /// Sees what the MQTT brokers of the routes drop.
     watches: BTreeMap<String, JoinHandle<()>>,
+    /// Where brokers post what happens to their clients.
+    doors: Doors,
+    /// Keeps the board of who is online, where there is one; is told which routes run.
+    board: Option<Keeper>,
 }
+
+/// What keeps the board, and how it is told which routes run.
+type Keeper = (mpsc::Sender<Vec<Arc<Route>>>, JoinHandle<()>);
 
 #[derive(Debug)]
 struct RouteTask {
@@ -56,9 +66,29 @@ struct RouteTask {
 }
 
 impl Supervisor {
-    /// A supervisor without routes.
-    pub fn new(settings: Arc<Settings>, telemetry: Telemetry, status: Status) -> Self {
-        Self { settings, telemetry, status, routes: BTreeMap::new(), ending: JoinSet::new(), watches: BTreeMap::new() }
+    /// A supervisor without routes. `board` is kept up to date, where there is one.
+    pub fn new(
+        settings: Arc<Settings>,
+        telemetry: Telemetry,
+        status: Status,
+        doors: Doors,
+        board: Option<Arc<Board>>,
+    ) -> Self {
+        let keep = |board: Arc<Board>| {
+            let (routes, changes) = mpsc::channel(1);
+            (routes, tokio::spawn(presence::keep(board, settings.clone(), telemetry.clone(), changes)))
+        };
+        let board = board.map(keep);
+        Self {
+            settings,
+            telemetry,
+            status,
+            routes: BTreeMap::new(),
+            ending: JoinSet::new(),
+            watches: BTreeMap::new(),
+            doors,
+            board,
+        }
     }
 
     /// Runs the routes until `shutdown`, taking new sets of routes as they come.
@@ -86,6 +116,12 @@ impl Supervisor {
         let mut left = Vec::new();
         while let Some(ended) = self.ending.join_next().await {
             left.extend(ended.ok().flatten());
+        }
+        if let Some((routes, keep)) = self.board.take() {
+            drop(routes);
+            if timeout(presence::LAST_SNAPSHOT, keep).await.is_err() {
+                warn!("the last snapshot of presence was not written in time");
+            }
         }
         left
     }
@@ -122,6 +158,9 @@ impl Supervisor {
             self.start(route);
         }
         self.watch_brokers();
+        if let Some((routes, _)) = &self.board {
+            let _ended = routes.send(self.routes.values().map(|task| task.route.clone()).collect()).await;
+        }
         self.status.set(self.routes.values().map(|task| (task.route.name.clone(), task.telemetry.clone())).collect());
         true
     }
@@ -131,10 +170,8 @@ impl Supervisor {
         let mut read: BTreeMap<_, _> = self
             .routes
             .values()
-            .filter_map(|task| match &task.route.from {
-                From::Mqtt(from) => Some((from.broker.name.clone(), from.broker.clone())),
-                From::RocketMq(_) => None,
-            })
+            .filter_map(|task| task.route.from.session())
+            .map(|session| (session.broker.name.clone(), session.broker.clone()))
             .collect();
         self.watches.retain(|name, watch| {
             let wanted = read.remove(name).is_some();
@@ -159,7 +196,8 @@ impl Supervisor {
             route.park.broker_name(),
         ));
         let (orders, told) = watch::channel(Order::Run);
-        let task = tokio::spawn(task::run(route.clone(), self.settings.clone(), telemetry.clone(), told));
+        let (settings, doors) = (self.settings.clone(), self.doors.clone());
+        let task = tokio::spawn(task::run(route.clone(), settings, telemetry.clone(), doors, told));
         self.routes.insert(route.name.clone(), RouteTask { route, telemetry, orders, task });
     }
 
@@ -205,6 +243,12 @@ fn from(route: &Route) -> String {
     match &route.from {
         From::Mqtt(from) => format!("{} {}", from.broker.url, from.filters.join(", ")),
         From::RocketMq(from) => format!("rocketmq {} topic {}", from.cluster.name_servers.join(","), from.topic),
+        From::Events(FromEvents { adapter, via: Via::Mqtt(session), .. }) => {
+            format!("clients of {} ({})", session.broker.url, adapter.name())
+        }
+        From::Events(FromEvents { adapter, via: Via::Webhook, .. }) => {
+            format!("clients, by webhook ({})", adapter.name())
+        }
     }
 }
 
@@ -218,7 +262,10 @@ fn to(route: &Route) -> String {
 /// What the source's broker remembers for a route.
 fn memory(route: &Route) -> String {
     match &route.from {
-        From::Mqtt(from) => format!("MQTT session {} on {}", from.client_id, from.broker.name),
         From::RocketMq(from) => format!("consumer group {} on {}", from.group, from.cluster.name),
+        from => from.session().map_or_else(
+            || "nothing".to_owned(),
+            |session| format!("MQTT session {} on {}", session.client_id, session.broker.name),
+        ),
     }
 }

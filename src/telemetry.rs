@@ -50,6 +50,7 @@ struct Families {
     up: Family<EndLabel, Gauge>,
     lag: Family<EndLabel, Gauge<i64, AtomicI64>>,
     broker_dropped: Family<BrokerLabel, Gauge>,
+    online: Gauge,
 }
 
 /// From half a millisecond to half a minute, by factors of about two.
@@ -78,6 +79,7 @@ impl Default for Telemetry {
             up: Family::default(),
             lag: Family::default(),
             broker_dropped: Family::default(),
+            online: Gauge::default(),
         };
         let mut registry = Registry::with_prefix("rocketbridge");
         let f = &families;
@@ -115,6 +117,7 @@ impl Default for Telemetry {
             "Messages that an MQTT broker says it dropped for any of its clients since it started",
             f.broker_dropped.clone(),
         );
+        registry.register("clients_online", "Clients known to be online, in all groups", f.online.clone());
         Self { registry: Arc::new(registry), families: Arc::new(families) }
     }
 }
@@ -127,6 +130,11 @@ impl Telemetry {
             Ok(()) => text,
             Err(fmt::Error) => unreachable!("writing to a string cannot fail"),
         }
+    }
+
+    /// Says how many clients are known to be online.
+    pub fn online(&self, clients: usize) {
+        self.families.online.set(i64::try_from(clients).unwrap_or(i64::MAX));
     }
 
     /// What an MQTT broker tells of itself.

@@ -1,7 +1,7 @@
-//! TLS for both ends: PEM files in, a connected stream out.
+//! TLS for both ends and the listeners: PEM files in, a connected stream or what makes one out.
 //!
-//! Files are read at every connect, so that renewed certificates are taken up without a restart. It must never
-//! offer a way to skip verification.
+//! Files are read at every connect, so that renewed certificates are taken up without a restart; a listener sees to
+//! that by itself. It must never offer a way to skip verification.
 
 use std::{
     fs, io,
@@ -14,13 +14,13 @@ use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        self, ClientConfig, RootCertStore,
+        self, ClientConfig, RootCertStore, ServerConfig,
         crypto::ring,
         pki_types::{CertificateDer, InvalidDnsNameError, PrivateKeyDer, ServerName, pem, pem::PemObject},
     },
 };
 
-use crate::settings::TlsFiles;
+use crate::settings::{ServerFiles, TlsFiles};
 
 /// Why there is no TLS connection.
 #[derive(Debug, thiserror::Error)]
@@ -76,13 +76,23 @@ pub fn client_config(files: &TlsFiles) -> Result<Arc<ClientConfig>, TlsError> {
     let config = match (&files.certificate, &files.key) {
         (None, None) => builder.with_no_client_auth(),
         (Some(certificate), Some(key)) => {
-            let chain = certificates(certificate)?;
-            let key_pem = read(key)?;
-            let key = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|error| pem_error(key, "private key", &error))?;
-            builder.with_client_auth_cert(chain, key).map_err(TlsError::Identity)?
+            builder.with_client_auth_cert(certificates(certificate)?, private_key(key)?).map_err(TlsError::Identity)?
         }
         _ => return Err(TlsError::HalfIdentity),
     };
+    Ok(Arc::new(config))
+}
+
+/// The server side's configuration, from files; clients need no certificate.
+///
+/// Reads files, as [`client_config`] does.
+pub fn server_config(files: &ServerFiles) -> Result<Arc<ServerConfig>, TlsError> {
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Identity)?
+        .with_no_client_auth()
+        .with_single_cert(certificates(&files.certificate)?, private_key(&files.key)?)
+        .map_err(TlsError::Identity)?;
     Ok(Arc::new(config))
 }
 
@@ -121,6 +131,10 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
         Ok(found) => Ok(found),
         Err(error) => Err(pem_error(path, "certificate", &error)),
     }
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| pem_error(path, "private key", &error))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {

@@ -120,7 +120,8 @@ fn toml_blocks(text: &str) -> Vec<(usize, &str)> {
 /// Runs a command of the built program in a folder; what it prints if it is not content.
 fn complaint(folder: &Path, command: &str) -> Option<String> {
     let mut program = Command::new(env!("CARGO_BIN_EXE_rocketbridge"));
-    let output = program.arg(command).current_dir(folder).env("EDGE_PASSWORD", "x").output().unwrap();
+    let output =
+        program.arg(command).current_dir(folder).env("EDGE_PASSWORD", "x").env("AK_SECRET", "x").output().unwrap();
     let said = || String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     (!output.status.success()).then(said)
 }
@@ -131,7 +132,7 @@ fn complaints(block: &str) -> Option<String> {
     let mappings = folder.path().join("mappings");
     fs::create_dir(&mappings).unwrap();
     let more = if block.contains("broker =") { SECOND_BROKERS } else { "" };
-    let settings = if block.contains("[[route]]") {
+    let settings = if block.contains("[[route]]") || block.contains("[[status]]") {
         fs::write(mappings.join("block.toml"), block).unwrap();
         [SETTINGS, more].concat()
     } else {

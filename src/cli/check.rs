@@ -7,7 +7,7 @@ use std::path::Path;
 use super::{Columns, End, Show, count, load, print, runtime};
 use crate::{
     configuration::Configuration,
-    mapping::{From, Route, To, translation::Produces},
+    mapping::{From, Route, To, Via, translation::Produces},
 };
 
 #[derive(Debug, clap::Args)]
@@ -49,6 +49,13 @@ pub(super) fn source(route: &Route) -> (String, String) {
     match &route.from {
         From::Mqtt(from) => (format!("MQTT {}", from.broker.name), from.filters.join(", ")),
         From::RocketMq(from) => (format!("RocketMQ {}", from.cluster.name), from.topic.clone()),
+        From::Events(events) => {
+            let broker = match &events.via {
+                Via::Mqtt(session) => format!("MQTT {}", session.broker.name),
+                Via::Webhook => "webhook".to_owned(),
+            };
+            (broker, format!("clients ({})", events.adapter.name()))
+        }
     }
 }
 

@@ -36,16 +36,19 @@ impl Arguments {
 
 async fn retire(route: &Route) -> anyhow::Result<String> {
     let source = match &route.from {
-        From::Mqtt(from) => {
-            mqtt::probe::retire(&from.broker, &from.client_id).await?;
-            format!("ended the MQTT session `{}` on {}\n", from.client_id, from.broker.name)
-        }
         From::RocketMq(from) => {
             let cluster = from.cluster.clone();
             let ended = rocketmq::source::retire(cluster, &from.group).await;
             ended.with_context(|| format!("cannot end the group `{}` on {}", from.group, from.cluster.name))?;
             format!("ended the consumer group `{}` on {}\n", from.group, from.cluster.name)
         }
+        from => match from.session() {
+            Some(session) => {
+                mqtt::probe::retire(&session.broker, &session.client_id).await?;
+                format!("ended the MQTT session `{}` on {}\n", session.client_id, session.broker.name)
+            }
+            None => String::new(),
+        },
     };
     if let To::Mqtt { broker, client_id } = &route.to {
         mqtt::probe::retire(broker, client_id).await?;

@@ -2,29 +2,31 @@
 //!
 //! Signal handling and the log live here alone. SIGTERM or SIGINT drains and stops; a second one stops at once.
 
+mod listeners;
+
 use std::{
     io::IsTerminal,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use anyhow::Context;
 use clap::ValueEnum;
 use tokio::{
-    net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::{mpsc, oneshot},
     task::JoinHandle,
 };
-use tracing::{error, info, level_filters::LevelFilter, warn};
+use tracing::{info, level_filters::LevelFilter, warn};
 
 use super::{End, loop_key, open, print_report};
 use crate::{
     configuration::{self, Configuration},
     data_dir::DataDir,
-    http,
     mapping::Route,
+    presence::{board::Board, webhook::Doors},
     reload,
-    settings::{Environment, Secret, Settings},
+    settings::{Environment, Secret},
     status::Status,
     supervisor::{LeftBehind, Supervisor},
     telemetry::Telemetry,
@@ -99,11 +101,13 @@ async fn serve(configuration: Configuration, reread: Reread) -> anyhow::Result<(
     let Configuration { settings, mapping } = configuration;
     let (telemetry, status) = (Telemetry::default(), Status::default());
     let stop = stop_signal()?;
-    let admin = listen(&settings, &status, &telemetry).await?;
+    let (doors, board) = (Doors::default(), Arc::new(Board::default()));
+    let listeners = listeners::open(&settings, &status, &telemetry, &doors, &board).await?;
     let (reloads, fresh) = mpsc::channel(1);
     let mappings = settings.mappings.clone();
     let watching = tokio::spawn(async move { reload::watch(&mappings, || reread.routes(), reloads).await });
-    let supervisor = Supervisor::new(settings.clone(), telemetry, status);
+    let board = settings.http.lmq.map(|_| board);
+    let supervisor = Supervisor::new(settings.clone(), telemetry, status, doors, board);
     let stopping = async {
         let _signal = stop.await;
         info!(
@@ -113,9 +117,7 @@ async fn serve(configuration: Configuration, reread: Reread) -> anyhow::Result<(
     };
     let left = supervisor.run(mapping.routes, fresh, stopping).await;
     watching.abort();
-    if let Some(admin) = admin {
-        admin.abort();
-    }
+    listeners.iter().for_each(JoinHandle::abort);
     farewell(&left);
     Ok(())
 }
@@ -136,21 +138,6 @@ fn stop_signal() -> anyhow::Result<oneshot::Receiver<()>> {
         }
     });
     Ok(stopped)
-}
-
-async fn listen(settings: &Settings, status: &Status, telemetry: &Telemetry) -> anyhow::Result<Option<JoinHandle<()>>> {
-    let Some(address) = settings.admin else { return Ok(None) };
-    let listener = TcpListener::bind(address).await.with_context(|| {
-        format!("cannot listen on {address} (`http.admin`); is another rocketbridge running? Give each its own address")
-    })?;
-    let address = listener.local_addr().unwrap_or(address);
-    info!("live, ready and metrics on http://{address}/");
-    let (status, telemetry) = (status.clone(), telemetry.clone());
-    Ok(Some(tokio::spawn(async move {
-        if let Err(error) = http::serve(listener, status, telemetry).await {
-            error!(%error, "the admin listener ended");
-        }
-    })))
 }
 
 fn farewell(left: &[LeftBehind]) {

@@ -63,6 +63,7 @@ pub(super) fn tagged_route(name: &str, from: &str, tags: &[&str], to: &str) -> R
                 tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
                 start: Start::Last,
             }),
+            DraftFrom::Clients => unreachable!("no fixture reads events"),
         },
         to: match draft.to {
             DraftTo::Mqtt { .. } => To::Mqtt { broker: Arc::new(mqtt(to_broker)), client_id: format!("{name}-out") },

@@ -10,6 +10,7 @@ mod case;
 mod sink;
 mod source;
 mod start;
+mod status;
 mod translation;
 
 use std::{path::PathBuf, sync::Arc};
@@ -68,6 +69,7 @@ pub fn load(files: &[MappingFile], settings: &Settings, loop_key: &Secret, fault
         };
         let path = Arc::new(file.path.clone());
         drafts.extend(root.tables("route").into_iter().map(|table| draft(table, &path, context)));
+        drafts.extend(root.tables("status").into_iter().map(|table| status::draft(table, &path, context)));
         root.finish();
     }
     across::unique_names(&drafts, faults);

@@ -148,6 +148,8 @@ fn broker_read(route: &Route) -> String {
     match &route.from {
         From::Mqtt(from) => mqtt_address(&from.broker),
         From::RocketMq(from) => rocketmq_address(&from.cluster),
+        // Nothing that a route stores is an event of a client.
+        From::Events(_) => "events".to_owned(),
     }
 }
 

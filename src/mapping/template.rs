@@ -31,6 +31,8 @@ pub enum Scope<'a> {
         /// The RocketMQ topic that it reads.
         topic: &'a str,
     },
+    /// A status route: what happened to a client.
+    Clients,
 }
 
 /// What a rendered template becomes part of.
@@ -198,6 +200,15 @@ impl Value {
 impl Scope<'_> {
     /// Finds what a name means, or says what may have been meant.
     fn value(&self, name: &str, range: &Range<usize>) -> Result<Value, Fault> {
+        if matches!(self, Self::Clients) {
+            return match name {
+                "group" => Ok(Value::Group),
+                "device" => Ok(Value::Device),
+                "client_id" => Ok(Value::ClientId),
+                _ => Err(Fault::new(range.clone(), format!("a status route has no `{{{name}}}`"))
+                    .hint("known here: `{group}`, `{device}`, `{client_id}`")),
+            };
+        }
         if let Some(property) = name.strip_prefix("property.") {
             return self.property(property, range);
         }
@@ -238,7 +249,7 @@ impl Scope<'_> {
         let bare = name.strip_suffix('*').unwrap_or(name);
         let pattern = match self {
             Self::Mqtt { pattern, .. } => Some(*pattern),
-            Self::RocketMq { .. } => None,
+            Self::RocketMq { .. } | Self::Clients => None,
         };
         if let Some(wildcard) = pattern.and_then(|pattern| pattern.wildcard(bare))
             && (bare == name || wildcard.rest)

@@ -66,7 +66,8 @@ fn every_example_of_the_documentation_is_without_fault_and_passes_its_tests() {
 #[test]
 fn the_documentation_names_every_key_and_no_other() {
     let faulty = "[[route]]\nname = \"x\"\nqqqqqq = 1\nfrom.mqtt = \"a/#\"\nfrom.qqqqqq = 1\nto.qqqqqq = 1\n\
-        park.rocketmq = \"p\"\npark.qqqqqq = 1\n";
+        park.rocketmq = \"p\"\npark.qqqqqq = 1\n\
+        [[status]]\nname = \"y\"\nfrom.events = \"mosquitto\"\nfrom.qqqqqq = 1\n";
     let file = MappingFile { path: "faulty.toml".into(), text: faulty.to_owned() };
     let (_, report) = loaded(ONE_OF_EACH, &[file]);
     let mut known = BTreeSet::new();

@@ -84,6 +84,8 @@ enum Order {
     Topic,
     /// The queue of a RocketMQ source.
     Queue,
+    /// The client of a status route.
+    Client,
     /// What the rule's template says.
     Template,
     /// No order: messages spread.
@@ -178,6 +180,7 @@ impl Translation {
         let hash = match (self.order, &rule.order, &message.queue) {
             (Order::Template, Some(template), _) => Hash::NEW.over(render(template, Use::Text, message, captures)?),
             (Order::Queue, _, Some(queue)) => Hash::NEW.over(&*queue.broker).over("\0").over(queue.id.to_be_bytes()),
+            (Order::Client, ..) => Hash::NEW.over(message.client_id.as_deref().unwrap_or_default()),
             (Order::None, ..) => {
                 let sample = &message.payload[..message.payload.len().min(64)];
                 topic().over(message.payload.len().to_be_bytes()).over(sample)

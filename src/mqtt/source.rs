@@ -121,7 +121,8 @@ impl Source {
             return;
         }
         if let Received::New(ticket) = self.ledger.receive(qos, packet_id, dup, message.weight()) {
-            self.batch.push(Delivery { ticket, message, suspected_duplicate: dup, unreadable: None });
+            let packet_id = (qos != Qos::AtMostOnce).then_some(packet_id);
+            self.batch.push(Delivery { ticket, message, suspected_duplicate: dup, packet_id, unreadable: None });
         }
     }
 
@@ -163,6 +164,7 @@ impl Duty for Source {
         }
         self.had_session = true;
         self.too_large = None;
+        self.link.state.began(present);
         self.ledger.connected(present);
         if let Some(retained) = &mut self.retained {
             retained.connected(present, Instant::now());

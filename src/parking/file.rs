@@ -206,7 +206,13 @@ pub async fn replay_source(replay: Replay, link: SourceLink) -> io::Result<usize
     let mut sent: Ticket = 0;
     let mut to_send = replay.lines.iter().enumerate().filter_map(|(index, parked)| {
         let message = parked.sendable()?.message().ok()?;
-        Some(Delivery { ticket: index as Ticket, message, suspected_duplicate: true, unreadable: None })
+        Some(Delivery {
+            ticket: index as Ticket,
+            message,
+            suspected_duplicate: true,
+            packet_id: None,
+            unreadable: None,
+        })
     });
     loop {
         let batch: Vec<Delivery> = to_send.by_ref().take(BATCH).collect();

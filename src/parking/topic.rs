@@ -135,7 +135,7 @@ mod tests {
     fn parked(ticket: Ticket, route: &str, at: u64) -> Delivery {
         let record = Record::new(route, &Message::new(Topic::from_mqtt("a/b"), "x"), &Refusal::new("k", "why"), at);
         let message = Message::new(Topic::from_parts("park", ""), record.to_line());
-        Delivery { ticket, message, suspected_duplicate: false, unreadable: None }
+        Delivery { ticket, message, suspected_duplicate: false, packet_id: None, unreadable: None }
     }
 
     #[tokio::test]

@@ -21,7 +21,7 @@ use tokio::sync::{Notify, mpsc};
 use super::{
     client::{CallError, Client, Push, Response},
     wire::{
-        consume::{self, Member},
+        consume::{self, Member, Model},
         frame::Request,
     },
 };
@@ -65,6 +65,7 @@ impl Shared {
             topic: client.with_namespace(&from.topic),
             tags: from.tags.clone(),
             version: epoch_millis(),
+            model: Model::Clustering,
         };
         let pull_most = limits.messages.clamp(1, PULL_MOST);
         let shared = Self { client, member, from, pull_most, state, holds: Mutex::default(), wake: Notify::new() };

@@ -36,7 +36,7 @@ fn delivery(ticket: Ticket, has_id: bool) -> Delivery {
     if has_id {
         message.user_properties.push(("id".into(), "7".into()));
     }
-    Delivery { ticket, message, suspected_duplicate: false, unreadable: None }
+    Delivery { ticket, message, suspected_duplicate: false, packet_id: None, unreadable: None }
 }
 
 /// The far sides of a running route.

@@ -3,6 +3,8 @@
 //! Every fault is noted and reading goes on with a stand-in, so that a person sees all faults at once. It must never
 //! show a secret: what it shows of a file has them hidden.
 
+mod http;
+mod lmq;
 mod mqtt;
 mod rocketmq;
 mod secrets;
@@ -10,7 +12,6 @@ mod url;
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::Arc,
@@ -27,7 +28,6 @@ use crate::{
 /// The prefix of environment variables that override the file: `ROCKETBRIDGE__MQTT__EDGE__URL` is `mqtt.edge.url`.
 const PREFIX: &str = "ROCKETBRIDGE__";
 
-const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 8480);
 const STOP_DEADLINES: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(3600);
 /// Below the ten seconds after which container engines kill.
 const STOP_DEADLINE: Duration = Duration::from_secs(8);
@@ -104,12 +104,14 @@ pub fn load(path: &Path, text: &str, environment: &Environment, faults: &Faults)
     let Some(root) = document.table("", faults) else {
         unreachable!("a document is a table");
     };
+    let http = http::listeners(&root, &context);
     let settings = Settings {
         mappings: context.path(&root, "mappings").map_or_else(|| context.folder.join("mappings"), |path| path.value),
         data_dir: context.path(&root, "data_dir").map_or_else(|| context.folder.join("data"), |path| path.value),
         mqtt: brokers(&root, "mqtt", |name, table| mqtt::broker(name, table, &context)),
         rocketmq: brokers(&root, "rocketmq", |name, table| rocketmq::cluster(name, table, &context)),
-        admin: admin(&root),
+        lmq: lmq::access(&root, &context, http.lmq.is_some()),
+        http,
         limits: limits(&root),
         stop_deadline: root.duration("stop_deadline", &STOP_DEADLINES).map_or(STOP_DEADLINE, |found| found.value),
         loop_key: secret(&root, "loop_key", &context).map(Secret::new),
@@ -152,25 +154,6 @@ fn brokers<T>(root: &Table<'_>, kind: &'static str, read: impl Fn(&str, Table<'_
         }
     }
     brokers
-}
-
-fn admin(root: &Table<'_>) -> Option<SocketAddr> {
-    let Some(http) = root.table("http") else { return Some(ADMIN) };
-    let admin = match http.text("admin") {
-        None => Some(ADMIN),
-        Some(found) if found.value == "off" => None,
-        Some(found) => found.value.parse().map_or_else(
-            |_| {
-                let message = "`http.admin` must be an address and a port, or `off`";
-                let fault = Fault::error(found.at, message, "not an address");
-                http.faults().add(fault.hint(format!("the default is `{ADMIN}`; `0.0.0.0:8480` listens to all")));
-                None
-            },
-            Some,
-        ),
-    };
-    http.finish();
-    admin
 }
 
 fn limits(root: &Table<'_>) -> Limits {

@@ -9,13 +9,14 @@ use tokio::{
 };
 use tracing::{error, warn};
 
-use super::thread::on_its_own;
+use super::{events, thread::on_its_own};
 use crate::{
     data_dir,
     delivery::{SinkHandle, SinkLink, SourceHandle, SourceLink, sink_link, source_link},
     mapping::{From, Park, Route, To},
     mqtt,
     parking::{self, ParkHandle, ParkTopic, ParkedFile, park_link},
+    presence::webhook::Doors,
     rocketmq,
     route::{self, Ended, Ends, Order},
     settings::Settings,
@@ -41,14 +42,16 @@ pub(super) async fn run(
     route: Arc<Route>,
     settings: Arc<Settings>,
     telemetry: Arc<RouteTelemetry>,
+    doors: Doors,
     orders: watch::Receiver<Order>,
 ) -> Ended {
     let name = route.name.clone();
     let told = orders.clone();
     let work = move || {
         let (route, settings, telemetry, told) = (route.clone(), settings.clone(), telemetry.clone(), told.clone());
+        let doors = doors.clone();
         async move {
-            let source = |link| spawn_source(route.clone(), &settings, link);
+            let source = |link| spawn_source(route.clone(), &settings, &doors, link);
             run_once(&route, Purpose::Work, &settings, &telemetry, told, source).await
         }
     };
@@ -116,15 +119,18 @@ async fn close(ends: Ends, tasks: Vec<JoinHandle<()>>, route: &str) {
     }
 }
 
-fn spawn_source(route: Arc<Route>, settings: &Settings, link: SourceLink) -> JoinHandle<()> {
-    let (limits, data_dir) = (settings.limits, settings.data_dir.clone());
+fn spawn_source(route: Arc<Route>, settings: &Arc<Settings>, doors: &Doors, link: SourceLink) -> JoinHandle<()> {
+    let (settings, doors) = (settings.clone(), doors.clone());
     tokio::spawn(async move {
         match &route.from {
-            From::Mqtt(from) => mqtt::source::run(from.clone(), &route.name, limits, &data_dir, link).await,
-            From::RocketMq(from) => {
-                let id = format!("{}@{}", route.name, instance(&data_dir));
-                rocketmq::source::run(from.clone(), id, limits, link).await;
+            From::Mqtt(from) => {
+                mqtt::source::run(from.clone(), &route.name, settings.limits, &settings.data_dir, link).await;
             }
+            From::RocketMq(from) => {
+                let id = format!("{}@{}", route.name, instance(&settings.data_dir));
+                rocketmq::source::run(from.clone(), id, settings.limits, link).await;
+            }
+            From::Events(from) => events::run(from, &route.name, &settings, &doors, link).await,
         }
     })
 }
@@ -191,7 +197,7 @@ mod tests {
 
     fn delivery(ticket: Ticket, payload: &'static str) -> Delivery {
         let message = Message::new(Topic::from_mqtt("up/a"), payload);
-        Delivery { ticket, message, suspected_duplicate: false, unreadable: None }
+        Delivery { ticket, message, suspected_duplicate: false, packet_id: None, unreadable: None }
     }
 
     /// What a route has passed to its sink.

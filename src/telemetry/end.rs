@@ -24,6 +24,8 @@ pub struct EndState {
     pub retried: Counter,
     up: Gauge,
     condition: Mutex<Condition>,
+    /// How many connections to the broker have begun, and whether the last one found its session as it was left.
+    beginnings: Mutex<(u64, bool)>,
     reads_all: AtomicBool,
     families: Arc<Families>,
 }
@@ -40,6 +42,7 @@ impl EndState {
         Self {
             retried: families.retried.get_or_create_owned(&label),
             up: families.up.get_or_create_owned(&label),
+            beginnings: Mutex::new((0, false)),
             reads_all: AtomicBool::new(false),
             condition: Mutex::new(Condition::Down {
                 reason: "starting".to_owned(),
@@ -84,6 +87,17 @@ impl EndState {
         self.up.set(0);
         warn!(route = %self.label.route, broker = %self.label.broker, role = %self.label.role, %reason, "cannot work, waiting");
         *condition = Condition::Down { reason, since, said: true };
+    }
+
+    /// A connection to the broker has begun; `kept`: the broker still has the session.
+    pub fn began(&self, kept: bool) {
+        let mut beginnings = self.beginnings.lock().unwrap_or_else(PoisonError::into_inner);
+        *beginnings = (beginnings.0 + 1, kept);
+    }
+
+    /// How many connections to the broker have begun, and whether the last one found its session as it was left.
+    pub fn beginnings(&self) -> (u64, bool) {
+        *self.beginnings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why the end cannot work, or nothing when it can.

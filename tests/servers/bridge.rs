@@ -7,13 +7,8 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-};
-
 use super::{
-    eventually, folder, free_port,
+    eventually, folder, free_port, http,
     mosquitto::Mosquitto,
     process::{Process, command},
     rocketmq::RocketMq,
@@ -170,13 +165,7 @@ impl Bridge {
 
     /// What the admin listener answers: status and body.
     pub async fn get(&self, path: &str) -> io::Result<(u16, String)> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.admin)).await?;
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n").as_bytes()).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
-        let body = answer.split_once("\r\n\r\n").map(|(_, body)| body.to_owned()).unwrap_or_default();
-        Ok((status, body))
+        http::ask(self.admin, "GET", path).await
     }
 
     /// The sum of a metric over all series whose labels contain every one of `labels`, such as `route="up"`.

@@ -236,6 +236,11 @@ impl RocketMq {
 
     /// Joins a consumer group from the first message on.
     pub async fn consume(&self, topic: &str, group: &str) -> Consumer {
+        self.consume_tags(topic, group, "*").await
+    }
+
+    /// The same, for messages with these tags: `a || b`.
+    pub async fn consume_tags(&self, topic: &str, group: &str, tags: &str) -> Consumer {
         let judge = Judge::shared();
         let (sender, lines) = mpsc::unbounded_channel();
         // The stream is registered before the request's own answer can come, under the number it will have.
@@ -246,7 +251,8 @@ impl RocketMq {
             waiting.streams.insert(job, sender);
             waiting.answers.insert(job, answer);
         }
-        judge.say(job, "consume", json!({ "topic": topic, "group": group, "servers": self.servers().join(";") }));
+        let servers = self.servers().join(";");
+        judge.say(job, "consume", json!({ "topic": topic, "group": group, "tags": tags, "servers": servers }));
         let told = told.await.expect("the judge answers");
         assert!(told["error"].is_null(), "consume {topic}: {told}");
         Consumer { job, lines }

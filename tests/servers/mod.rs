@@ -1,8 +1,10 @@
-//! Real servers for tests and the demo: RocketMQ, Mosquitto, a proxy that fails on demand, and rocketbridge itself.
+//! Real servers for tests and the demo: RocketMQ, Mosquitto, RMQTT, a proxy that fails on demand, and rocketbridge
+//! itself.
 //!
-//! `scripts/servers` fetches what this starts. Everything listens on free loopback ports, keeps its files in one
-//! folder of this process, and ends with it, however it ends. What judges the bridge shares no code with it: Apache's
-//! Java client on the one side, a small MQTT client over a library's packet codec on the other.
+//! `scripts/servers` fetches what this starts, and `scripts/rmqtt` builds RMQTT. Everything listens on free loopback
+//! ports, keeps its files in one folder of this process, and ends with it, however it ends. What judges the bridge
+//! shares no code with it: Apache's Java client on the one side, a small MQTT client over a library's packet codec on
+//! the other.
 
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each program that includes this uses a part of it")]
 #![allow(clippy::print_stderr, reason = "tests and the demo talk to a person")]
@@ -10,11 +12,15 @@
 pub mod bridge;
 pub mod certificates;
 pub mod count;
+pub mod device;
+pub mod hooks;
+pub mod http;
 pub mod judge;
 pub mod mosquitto;
 pub mod mqtt;
 pub mod process;
 pub mod proxy;
+pub mod rmqtt;
 pub mod rocketmq;
 
 use std::{
@@ -29,6 +35,13 @@ use std::{
     },
     time::{Duration, Instant},
 };
+
+/// Where the scripts keep the servers that they fetch and build.
+pub fn cache() -> PathBuf {
+    let all = std::env::var_os("XDG_CACHE_HOME")
+        .map_or_else(|| PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache"), PathBuf::from);
+    all.join("rocketbridge")
+}
 
 /// A new empty folder for one server, inside the folder of this process.
 pub fn folder(name: &str) -> PathBuf {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use super::{
+    cache,
     certificates::Certificates,
     eventually, folder, free_port, free_ports,
     judge::Judge,
@@ -29,9 +30,7 @@ pub fn version() -> String {
 
 /// Where `scripts/servers` put its jars.
 pub fn jars() -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map_or_else(|| PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache"), PathBuf::from);
-    let jars = cache.join("rocketbridge").join(format!("rocketmq-{}", version()));
+    let jars = cache().join(format!("rocketmq-{}", version()));
     assert!(jars.join("SHA256SUMS").exists(), "no RocketMQ in {}: run scripts/servers {}", jars.display(), version());
     jars
 }

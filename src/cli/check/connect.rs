@@ -67,7 +67,7 @@ impl MqttNeeds {
     fn of(broker: &Arc<MqttBroker>, routes: &[Route]) -> Option<Self> {
         let mut needs = Self { filters: Vec::new(), several: None, publishes: false };
         for route in routes {
-            if let From::Mqtt(from) = &route.from
+            if let Some(from) = route.from.session()
                 && from.broker.name == broker.name
             {
                 let share = from.share.as_ref().map_or_else(String::new, |share| format!("$share/{share}/"));

@@ -65,8 +65,11 @@ enum Identity<'a> {
 fn identities(draft: &Draft) -> impl Iterator<Item = (Identity<'_>, &At)> {
     let source = draft.source.as_ref().and_then(|source| {
         let identity = match source.from.as_ref()? {
-            From::Mqtt(from) => Identity::Session { broker: &from.broker.name, client_id: &from.client_id },
             From::RocketMq(from) => Identity::Group { cluster: &from.cluster.name, group: &from.group },
+            from => {
+                let session = from.session()?;
+                Identity::Session { broker: &session.broker.name, client_id: &session.client_id }
+            }
         };
         Some((identity, &source.identity_at))
     });

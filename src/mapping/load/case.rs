@@ -23,7 +23,7 @@ pub(super) fn cases(route: &Table<'_>, source: Option<&Source>, file: &Arc<PathB
 fn case(test: Table<'_>, source: &Source, file: &Arc<PathBuf>) -> Option<Case> {
     let (key, other, example) = match source.kind {
         Kind::Mqtt { .. } => ("publish", "send", "publish = { topic = \"plant/a\", payload = \"21.5\" }"),
-        Kind::RocketMq { .. } => ("send", "publish", "send = { tag = \"t\", payload = \"stop\" }"),
+        Kind::RocketMq { .. } | Kind::Events => ("send", "publish", "send = { tag = \"t\", payload = \"stop\" }"),
     };
     if let Some(at) = test.key_at(other) {
         let fault = Fault::error(at, format!("`{other}` is for the other kind of source"), "not here");
@@ -41,6 +41,7 @@ fn case(test: Table<'_>, source: &Source, file: &Arc<PathBuf>) -> Option<Case> {
     let given = test.table(key).and_then(|given| match &source.kind {
         Kind::Mqtt { .. } => published(given),
         Kind::RocketMq { topic } => Some(sent(given, topic.as_ref().map_or("", |topic| &topic.value))),
+        Kind::Events => None,
     });
     let expect = test.table("expect").map(expect);
     test.finish();

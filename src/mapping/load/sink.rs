@@ -71,6 +71,21 @@ pub(super) fn sink(to: Table<'_>, route: &str, source_is_mqtt: Option<bool>, set
     Some(sink)
 }
 
+/// Reads `to` of a status route: a topic of RocketMQ. What else a notice has, the contract says (LMQ-7.1).
+pub(super) fn notices(to: Table<'_>, route: &str, settings: &Settings) -> Option<Sink> {
+    for key in ["mqtt", "tag", "key", "client_id"] {
+        if let Some(at) = to.key_at(key) {
+            let message = format!("`{}` has no meaning for status notices", to.name(key));
+            let fault = Fault::error(at, message, "not used");
+            to.faults().add(fault.hint("they go to a topic of RocketMQ, with the tags and the body of LMQ-7.1"));
+            let _known = KEYS.map(|key| to.key_at(key));
+            to.finish();
+            return None;
+        }
+    }
+    sink(to, route, Some(true), settings)
+}
+
 fn client_id(broker: &Arc<MqttBroker>, route: &str) -> String {
     format!("{}-{route}-out", broker.client_id)
 }

@@ -25,8 +25,16 @@ pub(super) struct Source {
 
 /// What the topics of a source are like.
 pub(super) enum Kind {
-    Mqtt { filters: Vec<Found<String>>, version_5: bool, shared: Option<At> },
-    RocketMq { topic: Option<Found<String>> },
+    Mqtt {
+        filters: Vec<Found<String>>,
+        version_5: bool,
+        shared: Option<At>,
+    },
+    RocketMq {
+        topic: Option<Found<String>>,
+    },
+    /// A status route: there are no topics.
+    Events,
 }
 
 impl Source {
@@ -135,7 +143,7 @@ fn refuse_overlaps(patterns: &[Found<Pattern>], faults: &Faults) {
     }
 }
 
-fn share(from: &Table<'_>) -> Option<Found<String>> {
+pub(super) fn share(from: &Table<'_>) -> Option<Found<String>> {
     let share = from.filled_text("share")?;
     if let Some(bad) = share.value.chars().find(|c| "/+#".contains(*c)) {
         let message = format!("`{bad}` is not allowed in the name of a shared subscription");

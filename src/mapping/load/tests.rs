@@ -270,3 +270,51 @@ expect = { refused = "x", topic = "y" }
     );
     insta::assert_snapshot!(report);
 }
+
+#[test]
+fn a_status_route_follows_the_contract_without_options() {
+    let settings = format!("{ONE_OF_EACH}[http]\nhooks = \"127.0.0.1:8482\"\n");
+    let text = r#"
+[[status]]
+name = "plant-status"
+from = { events = "mosquitto" }
+
+[[status]]
+name = "posted"
+from.webhook = "emqx"
+to.rocketmq = "all_clients"
+"#;
+    let mapping = fine(&settings, text);
+    let From::Events(events) = &mapping.routes[0].from else { panic!("reads events") };
+    assert!(events.grouped && events.grace == Some(std::time::Duration::from_secs(30)));
+    let session = mapping.routes[0].from.session().unwrap();
+    assert_eq!((session.client_id.as_str(), session.filters.len()), ("rocketbridge-plant-status", 3));
+    let From::Events(posted) = &mapping.routes[1].from else { panic!("reads events") };
+    assert!(!posted.grouped && mapping.routes[1].from.session().is_none());
+}
+
+#[test]
+fn faults_of_status_routes_are_shown_with_what_to_do() {
+    let text = r#"
+[[status]]
+name = "a"
+from = { events = "mosquito", grace = "0s" }
+to.rocketmq = "{grup}_MQTT"
+
+[[status]]
+name = "b"
+from = { webhook = "emqx", grace = "5s" }
+
+[[status]]
+name = "c"
+from = { events = "mosquitto", client_id = "rocketbridge-a" }
+to.tag = "connect"
+
+[[status]]
+name = "d"
+from.broker = "edge"
+to.rocketmq = "{client_id}"
+order_by = "none"
+"#;
+    insta::assert_snapshot!(faults(ONE_OF_EACH, text));
+}

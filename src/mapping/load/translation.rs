@@ -26,10 +26,21 @@ pub(super) fn translation(
 ) -> Option<Translation> {
     let order_by = route.filled_text("order_by");
     let strict_lmq = route.choice("strict", &[("lmq", true)]).is_some();
-    let source = source?;
-    refuse_shared_order(source, order_by.as_ref(), route);
-    let sink = sink?;
-    let strings = Strings { source, sink, order_by: order_by.as_ref() };
+    refuse_shared_order(source?, order_by.as_ref(), route);
+    check(route, &Strings { source: source?, sink: sink?, order_by: order_by.as_ref() }, strict_lmq, loop_key)
+}
+
+/// The translation of a status route, whose notices are in order for each client.
+pub(super) fn notices(
+    route: &Table<'_>,
+    source: Option<&Source>,
+    sink: Option<&Sink>,
+    loop_key: &Secret,
+) -> Option<Translation> {
+    check(route, &Strings { source: source?, sink: sink?, order_by: None }, false, loop_key)
+}
+
+fn check(route: &Table<'_>, strings: &Strings<'_>, strict_lmq: bool, loop_key: &Secret) -> Option<Translation> {
     match Translation::check(&strings.draft(strict_lmq, loop_key)?) {
         Ok(translation) => Some(translation),
         Err(faults) => {
@@ -78,6 +89,7 @@ impl<'a> Strings<'a> {
                 version_5: *version_5,
             },
             Kind::RocketMq { topic } => DraftFrom::RocketMq { topic: &topic.as_ref()?.value },
+            Kind::Events => DraftFrom::Clients,
         };
         let to = if sink.mqtt {
             DraftTo::Mqtt { topic: text(sink.topic.as_ref()), qos: sink.qos, retain: sink.retain }
@@ -107,11 +119,11 @@ impl<'a> Strings<'a> {
         let found = match field {
             Field::Filter(index) => match &source.kind {
                 Kind::Mqtt { filters, .. } => filters.get(index),
-                Kind::RocketMq { .. } => None,
+                Kind::RocketMq { .. } | Kind::Events => None,
             },
             Field::FromTopic => match &source.kind {
                 Kind::RocketMq { topic } => topic.as_ref(),
-                Kind::Mqtt { .. } => None,
+                Kind::Mqtt { .. } | Kind::Events => None,
             },
             Field::Topic => sink.topic.as_ref(),
             Field::Tag => sink.tag.as_ref(),

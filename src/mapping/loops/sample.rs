@@ -30,6 +30,7 @@ pub(super) fn own(route: &Route) -> Vec<Message> {
     let topics = match route.from {
         From::Mqtt(_) => route.translation.filters().flat_map(mqtt).collect(),
         From::RocketMq(_) => rocketmq(route),
+        From::Events(_) => Vec::new(),
     };
     let properties: Vec<_> = route.translation.properties().collect();
     topics.into_iter().map(|message| known(message, &properties)).collect()

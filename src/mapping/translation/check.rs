@@ -30,6 +30,7 @@ impl Translation {
             (Some(_), _) => Order::Template,
             (None, DraftFrom::Mqtt { .. }) => Order::Topic,
             (None, DraftFrom::RocketMq { .. }) => Order::Queue,
+            (None, DraftFrom::Clients) => Order::Client,
         };
         let sink = match draft.to {
             DraftTo::Mqtt { qos, retain, .. } => Sink::Mqtt { qos, retain },
@@ -72,6 +73,7 @@ impl Faults {
 enum Source<'a> {
     Mqtt { pattern: Pattern, version_5: bool },
     RocketMq { topic: &'a str },
+    Clients,
 }
 
 impl Source<'_> {
@@ -79,6 +81,7 @@ impl Source<'_> {
         match self {
             Self::Mqtt { pattern, version_5 } => Scope::Mqtt { pattern, properties: *version_5 },
             Self::RocketMq { topic } => Scope::RocketMq { topic },
+            Self::Clients => Scope::Clients,
         }
     }
 }
@@ -98,6 +101,7 @@ fn sources<'a>(draft: &'a Draft<'_>, faults: &mut Faults) -> Vec<Source<'a>> {
             }
             vec![Source::RocketMq { topic }]
         }
+        DraftFrom::Clients => vec![Source::Clients],
     }
 }
 
@@ -135,7 +139,7 @@ fn rule(draft: &Draft<'_>, source: &Source<'_>, faults: &mut Faults) -> Option<(
     faults.keep(Field::Topic, check_literals(text, matches!(draft.to, DraftTo::Mqtt { .. })))?;
     let pattern = match source {
         Source::Mqtt { pattern, .. } => Some(pattern.clone()),
-        Source::RocketMq { .. } => None,
+        Source::RocketMq { .. } | Source::Clients => None,
     };
     let shape = Shape::of(&topic, &scope);
     let mut rule = Rule { pattern, needs_captures: false, topic, tag, key, client_id, order };
@@ -179,7 +183,9 @@ fn check_literals(text: &str, mqtt: bool) -> Result<(), Fault> {
 /// All that may come out, narrowed to what `to.within` allows.
 fn produces(draft: &Draft<'_>, shapes: &[Shape], within: Option<&Produces>, faults: &mut Faults) -> Produces {
     let text = draft.topic();
-    let unbounded = shapes.iter().any(|shape| shape.prefix().trim_matches('/').is_empty());
+    // What a group's notices go to is bounded by its end, as the contract has it (LMQ-7.1).
+    let bounded = matches!(draft.from, DraftFrom::Clients) && !text.ends_with('}');
+    let unbounded = !bounded && shapes.iter().any(|shape| shape.prefix().trim_matches('/').is_empty());
     let all = match draft.to {
         DraftTo::Mqtt { .. } => Produces::Mqtt(shapes.iter().map(Shape::pattern).collect()),
         DraftTo::RocketMq { .. } => Produces::RocketMq(shapes.iter().map(Names::of).collect()),

@@ -38,6 +38,8 @@ pub enum DraftFrom<'a> {
         /// `from.rocketmq`.
         topic: &'a str,
     },
+    /// What happens to clients: a status route, whose notices are in order for each client.
+    Clients,
 }
 
 /// The sink of a [`Draft`].
@@ -100,16 +102,21 @@ pub struct DraftFault {
 impl Draft<'_> {
     /// The kinds of the two ends, as loop marks tell them apart.
     pub(super) fn kinds(&self) -> (&'static str, &'static str) {
-        let kind = |mqtt| if mqtt { "mqtt" } else { "rocketmq" };
-        (kind(matches!(self.from, DraftFrom::Mqtt { .. })), kind(matches!(self.to, DraftTo::Mqtt { .. })))
+        let from = match self.from {
+            DraftFrom::Mqtt { .. } => "mqtt",
+            DraftFrom::RocketMq { .. } => "rocketmq",
+            DraftFrom::Clients => "clients",
+        };
+        (from, if matches!(self.to, DraftTo::Mqtt { .. }) { "mqtt" } else { "rocketmq" })
     }
 
     /// The destination's template, with its default.
     pub(super) fn topic(&self) -> &str {
         let (given, default) = match (&self.to, &self.from) {
+            (DraftTo::RocketMq { topic, .. }, DraftFrom::Clients) => (topic, "{group}_MQTT"),
             (DraftTo::RocketMq { topic, .. }, _) => (topic, "{parent}"),
             (DraftTo::Mqtt { topic, .. }, DraftFrom::RocketMq { .. }) => (topic, "{topic}{subtopic}"),
-            (DraftTo::Mqtt { topic, .. }, DraftFrom::Mqtt { .. }) => (topic, "{topic}"),
+            (DraftTo::Mqtt { topic, .. }, DraftFrom::Mqtt { .. } | DraftFrom::Clients) => (topic, "{topic}"),
         };
         given.unwrap_or(default)
     }

@@ -262,8 +262,13 @@ mod tests {
 
     fn batch(count: usize) -> Vec<Delivery> {
         let message = Message::new(Topic::from_mqtt("t"), "");
-        let delivery =
-            || Delivery { ticket: 0, message: message.clone(), suspected_duplicate: false, unreadable: None };
+        let delivery = || Delivery {
+            ticket: 0,
+            message: message.clone(),
+            suspected_duplicate: false,
+            packet_id: None,
+            unreadable: None,
+        };
         std::iter::repeat_with(delivery).take(count).collect()
     }
 

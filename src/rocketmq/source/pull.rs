@@ -158,7 +158,13 @@ fn readable(shared: &Shared, record: &Record) -> Option<Delivery> {
     if !tags.is_empty() && !tags.iter().any(|tag| Some(tag) == message.tag.as_ref()) {
         return None;
     }
-    Some(Delivery { ticket: 0, message, suspected_duplicate: record.reconsume_times > 0, unreadable: None })
+    Some(Delivery {
+        ticket: 0,
+        message,
+        suspected_duplicate: record.reconsume_times > 0,
+        packet_id: None,
+        unreadable: None,
+    })
 }
 
 fn unreadable(shared: &Shared, queue: &Queue, offset: u64, bad: &Undecodable) -> Delivery {
@@ -167,7 +173,7 @@ fn unreadable(shared: &Shared, queue: &Queue, offset: u64, bad: &Undecodable) ->
     let raw = Bytes::copy_from_slice(&bad.raw);
     let message = Message::new(Topic::from_parts(&shared.from.topic, ""), raw);
     let unreadable = Some(Refusal::new(Refusal::UNDECODABLE, reason));
-    Delivery { ticket: 0, message, suspected_duplicate: false, unreadable }
+    Delivery { ticket: 0, message, suspected_duplicate: false, packet_id: None, unreadable }
 }
 
 /// A moved offset is never silent: forwards it is loss, unless a person moved it.

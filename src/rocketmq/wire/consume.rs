@@ -38,6 +38,18 @@ pub struct Member {
     pub tags: Vec<String>,
     /// The version of the subscription: when it was made, in milliseconds since the epoch.
     pub version: u64,
+    /// Whether the members of the group share the queues.
+    pub model: Model,
+}
+
+/// How the members of a group read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Model {
+    /// Each queue is read by one of them.
+    Clustering,
+    /// Each of them reads everything.
+    Broadcasting,
 }
 
 #[derive(Serialize)]
@@ -58,7 +70,7 @@ struct ConsumerData<'m> {
     consume_from_where: &'static str,
     consume_type: &'static str,
     group_name: &'m str,
-    message_model: &'static str,
+    message_model: Model,
     subscription_data_set: [SubscriptionData<'m>; 2],
     unit_mode: bool,
 }
@@ -101,7 +113,7 @@ impl Member {
                 consume_from_where: "CONSUME_FROM_LAST_OFFSET",
                 consume_type: "CONSUME_PASSIVELY",
                 group_name: &self.group,
-                message_model: "CLUSTERING",
+                message_model: self.model,
                 // Java's members read the group's retry topic too, and a broker forgets what one member leaves out.
                 subscription_data_set: [
                     self.subscription(Cow::Borrowed(&self.topic), &self.tags),

@@ -78,6 +78,40 @@ fn secrets_come_from_the_environment_or_a_file_without_its_line_end() {
 }
 
 #[test]
+fn access_keys_have_the_groups_that_they_may_ask_for() {
+    let text = r#"
+        http.lmq = "0.0.0.0:8481"
+        [mqtt.edge]
+        url = "mqtt://b"
+        [lmq]
+        instance = "mqtt-x"
+        [[lmq.access_key]]
+        id = "AK"
+        secret = { env = "SK" }
+        groups = ["GID_b", "GID_a"]
+        [[lmq.access_key]]
+        id = "BK"
+        secret = { env = "SK" }
+        groups = "GID_b"
+    "#;
+    let (settings, report) = read(text, &Environment::from([("SK", "s")]));
+    assert_eq!(report.render(false), "");
+    assert_eq!(settings.http.lmq, "0.0.0.0:8481".parse().ok());
+    assert_eq!(settings.lmq.instance.as_deref(), Some("mqtt-x"));
+    let key = &settings.lmq.access_keys["AK"];
+    assert_eq!((key.secret.reveal(), key.groups.len(), key.groups.contains("GID_a")), ("s", 2, true));
+    assert_eq!(settings.lmq.access_keys["BK"].groups.len(), 1);
+}
+
+#[test]
+fn a_listener_that_could_answer_nobody_is_a_fault() {
+    let report = read(&format!("http.lmq = \"0.0.0.0:8481\"\n{MINIMAL}"), &Environment::default()).1.render(false);
+    assert!(report.contains("missing `access_key` in `lmq`"), "{report}");
+    let report = read(&format!("http.tls = {{}}\n{MINIMAL}"), &Environment::default()).1.render(false);
+    assert!(report.contains("`http.tls` has no effect") && report.contains("missing `key` in `http.tls`"), "{report}");
+}
+
+#[test]
 fn session_expiry_may_be_never_or_a_time() {
     for (text, expiry) in [("never", None), ("7d", Some(Duration::from_secs(7 * 86_400)))] {
         let (settings, report) =
@@ -119,6 +153,27 @@ max_message = "4 megs"
 
 [http]
 admin = "localhost"
+
+lmq = 8481
+tls = { certificate = "nowhere.pem" }
+
+[lmq]
+instance = ""
+[[lmq.access_key]]
+id = "AK"
+secret = { env = "NOT_SET" }
+groups = ["GID_a", "GID_*", "GID_a"]
+[[lmq.access_key]]
+id = "BK"
+secret = "hunter5"
+groups = "GID_b@@@1"
+[[lmq.access_key]]
+id = "BK"
+secrets = "hunter6"
+[[lmq.access_key]]
+id = "BK"
+secret = "hunter7"
+groups = []
 
 [limits]
 messages = 0

@@ -387,7 +387,7 @@ public final class Judge {
         consumer.setInstanceName("judge-consumer-" + job);
         consumer.setUseTLS(r.getBooleanValue("tls"));
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
-        consumer.subscribe(r.getString("topic"), "*");
+        consumer.subscribe(r.getString("topic"), r.containsKey("tags") ? r.getString("tags") : "*");
         consumer.registerMessageListener((MessageListenerOrderly) (messages, context) -> {
             for (MessageExt message : messages) {
                 JSONObject line = describe(message);

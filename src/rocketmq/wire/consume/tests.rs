@@ -9,6 +9,7 @@ fn member() -> Member {
         topic: "plant".into(),
         tags: vec!["MQ2MQTT".into(), "紧急".into()],
         version: 1_700_000_000_000,
+        model: Model::Clustering,
     }
 }
 

@@ -1,0 +1,7 @@
+//! Any bytes as events of EMQX.
+
+#![no_main]
+
+use rocketbridge::presence::adapter::Adapter;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| rocketbridge_fuzz::read(Adapter::Emqx, data));

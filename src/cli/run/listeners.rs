@@ -1,0 +1,67 @@
+//! The listeners of `run`, each opened before anything starts, so that a port that is taken ends it at once.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::Context;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tracing::{error, info};
+
+use crate::{
+    clock::epoch_millis,
+    http::{self, tls::Tls},
+    presence::{board::Board, webhook::Doors},
+    settings::Settings,
+    status::Status,
+    telemetry::Telemetry,
+};
+
+/// Opens those that the settings name.
+pub(super) async fn open(
+    settings: &Settings,
+    status: &Status,
+    telemetry: &Telemetry,
+    doors: &Doors,
+    board: &Arc<Board>,
+) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    let http = &settings.http;
+    let tls = || http.tls.as_ref().map(Tls::open).transpose().context("`http.tls` cannot be used");
+    let scheme = if http.tls.is_some() { "https" } else { "http" };
+    let mut listeners = Vec::new();
+    if let Some(address) = http.admin {
+        let (listener, address) = bind(address, "admin").await?;
+        info!("live, ready and metrics on http://{address}/");
+        let (status, telemetry) = (status.clone(), telemetry.clone());
+        listeners.push(tokio::spawn(async move { ended("admin", http::serve(listener, status, telemetry).await) }));
+    }
+    if let Some(address) = http.lmq {
+        let (listener, address) = bind(address, "lmq").await?;
+        info!("status query on {scheme}://{address}/");
+        let (tls, lmq, board) = (tls()?, settings.lmq.clone(), board.clone());
+        listeners.push(tokio::spawn(async move {
+            ended("lmq", http::lmq::serve(listener, tls, lmq, board, epoch_millis).await);
+        }));
+    }
+    if let Some(hooks) = &http.hooks {
+        let (listener, address) = bind(hooks.address, "hooks").await?;
+        info!("events of clients on {scheme}://{address}/events/ROUTE");
+        let (tls, doors, secret) = (tls()?, doors.clone(), hooks.secret.clone());
+        listeners.push(tokio::spawn(async move {
+            ended("hooks", http::hooks::serve(listener, tls, doors, secret).await);
+        }));
+    }
+    Ok(listeners)
+}
+
+async fn bind(address: SocketAddr, key: &str) -> anyhow::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address} (`http.{key}`); is another rocketbridge running? Give each its own address")
+    })?;
+    let address = listener.local_addr().unwrap_or(address);
+    Ok((listener, address))
+}
+
+fn ended(key: &str, result: std::io::Result<()>) {
+    if let Err(error) = result {
+        error!(listener = key, %error, "a listener ended");
+    }
+}

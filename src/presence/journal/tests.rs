@@ -1,0 +1,88 @@
+use super::*;
+use crate::{
+    lmq::notice::Notice,
+    presence::event::{Connected, Identity},
+};
+
+fn connect(connections: &mut Connections, client_id: &str, at: u64) -> Vec<Notice> {
+    let identity = Identity::Latest;
+    connections.connected(&Connected { client_id: client_id.into(), at, peer: "a:1".into(), identity }, at)
+}
+
+async fn note(journal: &mut Journal, connections: &Connections, ledger: &mut Ledger, client_id: &str, key: Key) {
+    let client = connections.client(client_id).cloned().unwrap_or_default();
+    ledger.open(Some(0), Some(key), vec![(client_id.to_owned(), client)], None, 0);
+    journal.note(&ledger.done());
+    journal.sync().await.unwrap();
+}
+
+#[tokio::test]
+async fn what_was_noted_is_known_to_the_next_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut journal, restored) = Journal::open(folder.path(), "s", true).unwrap();
+    let Restored { mut connections, mut ledger, known, groups } = restored;
+    assert!(known.is_none() && groups.is_empty());
+    connect(&mut connections, "GID_a@@@1", 5);
+    note(&mut journal, &connections, &mut ledger, "GID_a@@@1", (7, 8)).await;
+    journal.group("GID_a");
+    let broker = Known { heard: 10, started: Some(1), uptime: None, gap: None, dropped: 0 };
+    ledger.open(None, None, Vec::new(), Some(broker), 0);
+    journal.note(&ledger.done());
+    journal.sync().await.unwrap();
+    journal.heard(20).unwrap();
+    drop(journal);
+
+    let (_journal, restored) = Journal::open(folder.path(), "s", true).unwrap();
+    assert_eq!(restored.connections.client("GID_a@@@1"), connections.client("GID_a@@@1"));
+    assert!(restored.ledger.knows((7, 8)));
+    assert_eq!(restored.known, Some(Known { heard: 20, ..broker }));
+    assert_eq!(restored.groups, ["GID_a"]);
+}
+
+#[tokio::test]
+async fn what_was_being_written_at_the_end_does_not_count_and_harms_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut journal, restored) = Journal::open(folder.path(), "s", true).unwrap();
+    let Restored { mut connections, mut ledger, .. } = restored;
+    connect(&mut connections, "a", 5);
+    note(&mut journal, &connections, &mut ledger, "a", (1, 1)).await;
+    let path = folder.path().join("clients/s.jsonl");
+    let mut text = fs::read(&path).unwrap();
+    text.extend_from_slice(b"{\"c\":[\"b\",{\"o\":[");
+    fs::write(&path, &text).unwrap();
+
+    let (mut journal, restored) = Journal::open(folder.path(), "s", true).unwrap();
+    assert_eq!(restored.connections.clients().count(), 1);
+    connect(&mut connections, "c", 6);
+    note(&mut journal, &connections, &mut ledger, "c", (2, 2)).await;
+    let (_journal, restored) = Journal::open(folder.path(), "s", true).unwrap();
+    assert_eq!(restored.connections.clients().count(), 2);
+}
+
+#[tokio::test]
+async fn the_file_is_written_anew_when_most_of_it_is_old() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut journal, restored) = Journal::open(folder.path(), "s", true).unwrap();
+    let Restored { mut connections, mut ledger, .. } = restored;
+    for at in 0..u64::try_from(LINES).unwrap() {
+        connect(&mut connections, "a", at);
+        let client = connections.client("a").cloned().unwrap();
+        ledger.open(None, Some((u16::try_from(at).unwrap(), at)), vec![("a".to_owned(), client)], None, 0);
+    }
+    journal.note(&ledger.done());
+    journal.sync().await.unwrap();
+    let path = folder.path().join("clients/s.jsonl");
+    let before = fs::metadata(&path).unwrap().len();
+    let known = Known { heard: 1, started: Some(2), uptime: Some((3, 4)), gap: Some(5), dropped: 6 };
+    journal.compact(&connections, &ledger, known, &["g".to_owned()]).await.unwrap();
+    let after = fs::metadata(&path).unwrap().len();
+    assert!(after < before / 4, "{before} {after}");
+    connect(&mut connections, "b", 1);
+    note(&mut journal, &connections, &mut ledger, "b", (9, 9)).await;
+
+    let (_journal, restored) = Journal::open(folder.path(), "s", true).unwrap();
+    assert_eq!(restored.connections.clients().count(), 2);
+    let last = LINES as u64 - 1;
+    assert!(restored.ledger.knows((u16::try_from(last).unwrap(), last)) && restored.ledger.knows((9, 9)));
+    assert_eq!((restored.known, restored.groups), (Some(Known { heard: 0, ..known }), vec!["g".to_owned()]));
+}

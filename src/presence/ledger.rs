@@ -1,0 +1,177 @@
+//! Which events wait for which notices, and what is known once they are stored.
+//!
+//! Events are done in the order in which they came: what is kept on disk is always what a prefix of them made, so
+//! that after a crash the rest can be read again and make the same. Pure.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::{connections::Client, lifeline::Known};
+use crate::delivery::Ticket;
+
+/// How many events are recognised when they come again, beyond those that are not done.
+const RECOGNISED: usize = 2_048;
+
+/// Names an event of one session of the broker: its packet id, and a hash of what it says.
+pub type Key = (u16, u64);
+
+/// An event that is done, or nearly.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Event {
+    /// What its source wants back; nothing for what the bridge found out by itself.
+    pub source: Option<Ticket>,
+    /// Recognises it.
+    pub key: Option<Key>,
+    /// The clients that it changed, as they are since.
+    pub changed: Vec<(String, Client)>,
+    /// What is known of the broker since.
+    pub broker: Option<Known>,
+    waiting: usize,
+}
+
+/// The events of one status route.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    events: VecDeque<Event>,
+    first_event: u64,
+    /// The event that each notice belongs to, from `first_notice` on; nothing once it is settled.
+    notices: VecDeque<Option<u64>>,
+    first_notice: Ticket,
+    keys: HashMap<Key, u32>,
+    recent: VecDeque<Key>,
+}
+
+impl Ledger {
+    /// Takes up which events were done by the last process, in their order.
+    pub fn restore(&mut self, keys: impl IntoIterator<Item = Key>) {
+        for key in keys {
+            self.know(key);
+        }
+    }
+
+    /// Whether an event that is marked as sent again came before.
+    pub fn knows(&self, key: Key) -> bool {
+        self.keys.contains_key(&key)
+    }
+
+    /// The keys of the latest events that are done, oldest first.
+    pub fn recent(&self) -> impl Iterator<Item = Key> {
+        let waiting = self.events.iter().filter(|event| event.key.is_some()).count();
+        let done = self.recent.len().saturating_sub(waiting);
+        self.recent.iter().take(done).copied()
+    }
+
+    /// Takes an event in. Its notices get tickets from the one that is returned on.
+    pub fn open(
+        &mut self,
+        source: Option<Ticket>,
+        key: Option<Key>,
+        changed: Vec<(String, Client)>,
+        broker: Option<Known>,
+        notices: usize,
+    ) -> Ticket {
+        if let Some(key) = key {
+            self.know(key);
+        }
+        let event = self.first_event + self.events.len() as u64;
+        let ticket = self.first_notice + self.notices.len() as u64;
+        self.notices.extend(std::iter::repeat_n(Some(event), notices));
+        self.events.push_back(Event { source, key, changed, broker, waiting: notices });
+        ticket
+    }
+
+    /// A notice is stored. One that is unknown or was settled before is ignored.
+    pub fn settle(&mut self, ticket: Ticket) {
+        let slot = ticket.checked_sub(self.first_notice).and_then(|index| usize::try_from(index).ok());
+        let event = slot.and_then(|index| self.notices.get_mut(index)).and_then(Option::take);
+        let index = event.and_then(|event| usize::try_from(event - self.first_event).ok());
+        if let Some(event) = index.and_then(|index| self.events.get_mut(index)) {
+            event.waiting -= 1;
+        }
+        while let Some(None) = self.notices.front() {
+            self.notices.pop_front();
+            self.first_notice += 1;
+        }
+    }
+
+    /// The events at the front whose notices are all stored.
+    pub fn done(&mut self) -> Vec<Event> {
+        let ready = self.events.iter().take_while(|event| event.waiting == 0).count();
+        self.first_event += ready as u64;
+        self.events.drain(..ready).collect()
+    }
+
+    /// Events that are not done.
+    pub fn len(&self) -> usize {
+        self.events.len()
+    }
+
+    /// Whether all events are done.
+    pub fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    fn know(&mut self, key: Key) {
+        *self.keys.entry(key).or_default() += 1;
+        self.recent.push_back(key);
+        while self.recent.len() > RECOGNISED + self.events.len() {
+            let Some(oldest) = self.recent.pop_front() else { return };
+            if let Some(count) = self.keys.get_mut(&oldest) {
+                *count -= 1;
+                if *count == 0 {
+                    self.keys.remove(&oldest);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources(events: Vec<Event>) -> Vec<Option<Ticket>> {
+        events.into_iter().map(|event| event.source).collect()
+    }
+
+    #[test]
+    fn events_are_done_in_the_order_in_which_they_came() {
+        let mut ledger = Ledger::default();
+        assert_eq!(ledger.open(Some(7), None, Vec::new(), None, 2), 0);
+        assert_eq!(ledger.open(Some(8), None, Vec::new(), None, 0), 2);
+        assert_eq!(ledger.open(Some(9), None, Vec::new(), None, 1), 2);
+        ledger.settle(2);
+        ledger.settle(0);
+        ledger.settle(0);
+        assert_eq!(sources(ledger.done()), []);
+        ledger.settle(1);
+        assert_eq!(sources(ledger.done()), [Some(7), Some(8), Some(9)]);
+        assert!(ledger.is_empty());
+        assert_eq!(ledger.open(None, None, Vec::new(), None, 1), 3);
+        ledger.settle(99);
+        ledger.settle(3);
+        assert_eq!(sources(ledger.done()), [None]);
+    }
+
+    #[test]
+    fn an_event_is_recognised_while_its_broker_may_send_it_again() {
+        let mut ledger = Ledger::default();
+        ledger.restore([(1, 10), (2, 20)]);
+        assert!(ledger.knows((1, 10)) && !ledger.knows((1, 20)));
+        for id in 0..u16::try_from(RECOGNISED).unwrap() {
+            ledger.open(None, Some((id, 30)), Vec::new(), None, 0);
+            ledger.done();
+        }
+        assert!(!ledger.knows((1, 10)) && ledger.knows((0, 30)));
+        assert_eq!(ledger.keys.len(), ledger.recent.len());
+    }
+
+    #[test]
+    fn only_what_is_done_is_said_to_be_recent() {
+        let mut ledger = Ledger::default();
+        ledger.open(None, Some((1, 1)), Vec::new(), None, 0);
+        ledger.open(None, Some((2, 2)), Vec::new(), None, 1);
+        ledger.done();
+        assert_eq!(ledger.recent().collect::<Vec<_>>(), [(1, 1)]);
+        assert!(ledger.knows((2, 2)));
+    }
+}

@@ -1,0 +1,220 @@
+//! What the bridge knows of a broker's own life, and what follows for its clients: which connections a restart has
+//! ended, when a silent broker counts as dead, and since when events may be missing.
+//!
+//! Pure: times are arguments, in milliseconds since the epoch by the bridge's clock. It must never take a broker that
+//! answers late for one that was restarted, and never pass over a time in which events may have been lost.
+
+mod skew;
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+use skew::Skew;
+
+/// Where events are shuffled, the end of a connection may come this long after the beginning of the next one.
+const SHUFFLED: u64 = 5_000;
+/// An event that comes this late, in milliseconds, was waited for; Mosquitto tells seconds.
+const LATE: u64 = 3_000;
+/// What a broker says of what it dropped may be about the time before, for so long.
+const TROUBLE: u64 = 30_000;
+/// Two tellings of one start are not further apart than this.
+const START_SLACK: u64 = 4_000;
+
+/// How far a broker's events can be relied on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reliance {
+    /// It keeps them for us while we are away for up to so long, and tells for how long it has been running.
+    Kept {
+        /// Milliseconds.
+        up_to: u64,
+    },
+    /// What happens while we are away is gone, or a restart cannot be told from a cut.
+    WhileConnected,
+}
+
+/// What is known, as it is kept on disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Known {
+    /// When the broker was last heard of.
+    pub heard: u64,
+    /// When it started, as far as it says.
+    pub started: Option<u64>,
+    /// The last time that it said so, and for how long it had been running, in milliseconds.
+    pub uptime: Option<(u64, u64)>,
+    /// Events from before this, by the broker's clock, may be missing.
+    pub gap: Option<u64>,
+    /// How many messages it had dropped, for any of its clients.
+    pub dropped: u64,
+}
+
+/// What follows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The broker has been away for the grace time: everything that is open ends now.
+    Gone,
+    /// It was restarted: what was heard of before `heard_before`, or began before `began_before` by the broker's
+    /// clock, ended.
+    Restarted {
+        /// By the bridge's clock.
+        heard_before: u64,
+        /// By the broker's clock.
+        began_before: u64,
+    },
+    /// Events before `until`, by the broker's clock, may be missing.
+    Gap {
+        /// Events from then on are certain.
+        until: u64,
+    },
+    /// All that happened since `since`, by the broker's clock, is known, and nothing was open before that still is.
+    Whole {
+        /// By the broker's clock.
+        since: u64,
+    },
+}
+
+/// The life of one broker as its events tell it.
+#[derive(Debug)]
+pub struct Lifeline {
+    reliance: Reliance,
+    grace: Option<u64>,
+    known: Known,
+    skew: Skew,
+    /// Since when there is no connection; at first, since the last process heard of it.
+    down: Option<u64>,
+    /// When the last loss began, and when it was over: a restart is looked for in it.
+    loss: Option<(u64, u64)>,
+    /// When an event last came late.
+    late_at: Option<u64>,
+    /// What was open has been ended for want of a sign of life.
+    gone: bool,
+    /// The connection that began last found its session as it was left.
+    kept: bool,
+}
+
+impl Lifeline {
+    /// `known` by the last process, if there was one; `grace`: how long a broker may be away, never to give it up.
+    pub fn new(reliance: Reliance, grace: Option<u64>, known: Option<Known>, now: u64) -> Self {
+        let down = Some(known.map_or(now, |known| known.heard));
+        let known = known.unwrap_or_default();
+        Self { reliance, grace, known, skew: Skew::default(), down, loss: None, late_at: None, gone: false, kept: true }
+    }
+
+    /// What is to be kept on disk.
+    pub fn known(&self) -> Known {
+        self.known
+    }
+
+    /// The broker's clock, when the bridge's shows `now`.
+    pub fn broker_time(&self, now: u64) -> u64 {
+        self.skew.broker_time(now)
+    }
+
+    /// The connection is lost.
+    pub fn lost(&mut self, now: u64) {
+        self.down.get_or_insert(now);
+    }
+
+    /// There is a connection again. `kept`: the broker still has the session.
+    pub fn found(&mut self, kept: bool, now: u64) -> Option<Verdict> {
+        let down = self.down.take()?;
+        self.kept = kept;
+        self.loss = Some((down, now));
+        let sure = match self.reliance {
+            Reliance::Kept { up_to } => kept && now.saturating_sub(self.known.heard.min(down)) <= up_to,
+            Reliance::WhileConnected => false,
+        };
+        let gone = std::mem::take(&mut self.gone);
+        self.known.heard = now;
+        (!sure || gone).then(|| self.gap(now))
+    }
+
+    /// An event came, which happened at `at` by the broker's clock if it says so.
+    pub fn heard(&mut self, at: Option<u64>, now: u64) -> Option<Verdict> {
+        let silence = now.saturating_sub(std::mem::replace(&mut self.known.heard, now));
+        let late = at.map_or(0, |at| self.skew.lateness(at, now));
+        if late > LATE {
+            self.late_at = Some(now);
+        }
+        match self.reliance {
+            // What comes that late had neighbours that never came. And a broker that says at times for how long it has
+            // been running is silent only when it is not read.
+            Reliance::Kept { up_to } if late > up_to || (self.known.uptime.is_some() && silence > up_to) => {
+                Some(self.gap(now))
+            }
+            _ => None,
+        }
+    }
+
+    /// All is well, though nothing came: for brokers that say nothing while nothing happens.
+    pub fn alive(&mut self, now: u64) {
+        if self.down.is_none() && self.known.uptime.is_none() {
+            self.known.heard = now;
+        }
+    }
+
+    /// The broker says for how long it has been running, in seconds. What it says may come late.
+    pub fn uptime(&mut self, seconds: u64, now: u64) -> Vec<Verdict> {
+        let running = seconds.saturating_mul(1_000);
+        let started = now.saturating_sub(running);
+        let last = self.known.uptime.replace((now, running));
+        let before = last.is_some_and(|(_, before)| running < before);
+        let prompt = last.is_some_and(|(at, before)| running.abs_diff(before).abs_diff(now - at) <= START_SLACK);
+        let Some(known) = self.known.started else {
+            self.known.started = Some(started);
+            return Vec::new();
+        };
+        if !before && (!prompt || started <= known + START_SLACK) {
+            self.known.started = Some(known.min(started));
+            return Vec::new();
+        }
+        self.known.started = Some(started);
+        self.restarted(started, now)
+    }
+
+    fn restarted(&mut self, started: u64, now: u64) -> Vec<Verdict> {
+        // It can only have happened while there was no connection.
+        let (lost, found) = self.loss.unwrap_or((started, now));
+        let began_before = whole_second(self.broker_time(started.min(lost)));
+        let mut verdicts = vec![Verdict::Restarted { heard_before: lost, began_before }];
+        if let Reliance::Kept { up_to } = self.reliance
+            && self.kept
+            && found.saturating_sub(started) <= up_to
+        {
+            self.known.gap = None;
+            // Everything since then has been read, what the broker had forgotten that it told before included.
+            verdicts.push(Verdict::Whole { since: whole_second(self.broker_time(now)) });
+        }
+        verdicts
+    }
+
+    /// The broker says how many messages it has dropped, for any of its clients. While we were away, or read too slowly,
+    /// some of them may have been events.
+    pub fn dropped(&mut self, count: u64, now: u64) -> Option<Verdict> {
+        let before = std::mem::replace(&mut self.known.dropped, count);
+        let trouble = self.loss.is_some_and(|(_, found)| now.saturating_sub(found) < TROUBLE)
+            || self.late_at.is_some_and(|at| now.saturating_sub(at) < TROUBLE);
+        (count > before && trouble).then(|| self.gap(now))
+    }
+
+    /// Time passes.
+    pub fn tick(&mut self, now: u64) -> Option<Verdict> {
+        let down = self.down?;
+        if self.gone || now.saturating_sub(down) < self.grace? {
+            return None;
+        }
+        self.gone = true;
+        Some(Verdict::Gone)
+    }
+
+    fn gap(&mut self, now: u64) -> Verdict {
+        let shuffled = if self.reliance == Reliance::WhileConnected { SHUFFLED } else { 0 };
+        let until = whole_second(self.broker_time(now)) + shuffled;
+        self.known.gap = Some(until);
+        Verdict::Gap { until }
+    }
+}
+
+/// Brokers that tell the time in seconds cut off what is beyond.
+fn whole_second(time: u64) -> u64 {
+    time / 1_000 * 1_000
+}

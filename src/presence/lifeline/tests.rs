@@ -1,0 +1,165 @@
+use super::*;
+
+const KEPT: Reliance = Reliance::Kept { up_to: 18_000 };
+/// A moment at a full second.
+const T: u64 = 1_700_000_000_000;
+
+fn known(heard: u64, started: u64) -> Known {
+    Known { heard, started: Some(started), uptime: Some((heard, heard - started)), gap: None, dropped: 0 }
+}
+
+/// A broker that has run since `T - 100 s` and is listened to since `T`.
+fn steady() -> Lifeline {
+    let mut lifeline = Lifeline::new(KEPT, Some(30_000), Some(known(T - 5_000, T - 100_000)), T);
+    assert_eq!(lifeline.found(true, T), None);
+    assert_eq!(lifeline.uptime(100, T), []);
+    lifeline
+}
+
+#[test]
+fn who_never_listened_before_does_not_know_who_is_there() {
+    let mut lifeline = Lifeline::new(KEPT, None, None, T);
+    assert_eq!(lifeline.found(false, T), Some(Verdict::Gap { until: T }));
+    assert_eq!(lifeline.uptime(100, T + 10), []);
+    assert_eq!(lifeline.known().started, Some(T + 10 - 100_000));
+}
+
+#[test]
+fn a_short_cut_loses_nothing_and_a_long_one_may() {
+    for (away, kept, gap) in [(17_000, true, false), (19_000, true, true), (1_000, false, true)] {
+        let mut lifeline = steady();
+        lifeline.lost(T + 1);
+        assert_eq!(lifeline.found(kept, T + 1 + away).is_some(), gap, "{away} {kept}");
+    }
+    let mut lifeline = Lifeline::new(Reliance::WhileConnected, None, Some(known(T, T - 1_000)), T);
+    assert_eq!(lifeline.found(true, T + 1_000), Some(Verdict::Gap { until: T + 6_000 }));
+    lifeline.lost(T + 2_000);
+    assert!(lifeline.found(true, T + 2_500).is_some());
+}
+
+#[test]
+fn a_process_that_was_killed_counts_from_when_it_last_heard() {
+    for (away, gap) in [(15_000, false), (20_000, true)] {
+        let mut lifeline = Lifeline::new(KEPT, None, Some(known(T - away, T - 100_000)), T);
+        assert_eq!(lifeline.found(true, T).is_some(), gap, "{away}");
+    }
+}
+
+#[test]
+fn silence_of_a_broker_that_is_connected_is_a_gap_only_if_it_was_not_read() {
+    let mut lifeline = steady();
+    assert_eq!(lifeline.heard(Some(T + 10_000), T + 10_000), None);
+    assert_eq!(lifeline.heard(Some(T + 40_000), T + 40_000), Some(Verdict::Gap { until: T + 40_000 }));
+    // Without an uptime there is nothing that must come.
+    let mut quiet = Lifeline::new(Reliance::WhileConnected, None, None, T);
+    quiet.found(true, T);
+    quiet.alive(T + 500);
+    assert_eq!(quiet.heard(None, T + 90_000), None);
+}
+
+#[test]
+fn what_comes_late_had_neighbours_that_did_not_come() {
+    let mut lifeline = steady();
+    lifeline.heard(Some(T + 1_000), T + 1_000);
+    assert_eq!(lifeline.heard(Some(T + 2_000), T + 10_000), None);
+    assert!(lifeline.heard(Some(T + 5_000), T + 24_000).is_some());
+}
+
+#[test]
+fn a_restart_within_the_grace_time_ends_what_was_heard_of_before() {
+    let mut lifeline = steady();
+    lifeline.lost(T + 1_000);
+    assert_eq!(lifeline.tick(T + 5_000), None);
+    assert_eq!(lifeline.found(true, T + 6_000), None);
+    let verdicts = lifeline.uptime(10, T + 12_000);
+    assert_eq!(
+        verdicts,
+        [Verdict::Restarted { heard_before: T + 1_000, began_before: T + 1_000 }, Verdict::Whole { since: T + 12_000 }]
+    );
+    assert_eq!(lifeline.uptime(20, T + 22_000), []);
+}
+
+#[test]
+fn a_restart_that_lost_our_session_leaves_the_gap_open() {
+    let mut lifeline = steady();
+    lifeline.lost(T + 1_000);
+    assert!(lifeline.found(false, T + 6_000).is_some());
+    assert_eq!(lifeline.uptime(10, T + 12_000).len(), 1);
+}
+
+#[test]
+fn an_uptime_that_comes_late_is_no_restart() {
+    let mut lifeline = steady();
+    // 40 s without reading; then the ticks of that time come at once.
+    for (seconds, now) in [(110, 50_000), (120, 50_001), (130, 50_002), (140, 50_003), (150, 50_400), (160, 60_400)] {
+        assert_eq!(lifeline.uptime(seconds, T + now), [], "{seconds}");
+    }
+    assert_eq!(lifeline.known().started, Some(T - 100_000));
+}
+
+#[test]
+fn a_restart_shows_also_when_it_runs_longer_by_now_than_it_had_before() {
+    let mut lifeline = Lifeline::new(KEPT, None, Some(known(T, T - 10_000)), T);
+    lifeline.found(true, T);
+    lifeline.lost(T + 1);
+    assert!(lifeline.found(true, T + 60_000).is_some());
+    // Running since T + 30 s: only the second telling is sure to be prompt.
+    assert_eq!(lifeline.uptime(40, T + 70_000), []);
+    let verdicts = lifeline.uptime(50, T + 80_000);
+    assert_eq!(verdicts, [Verdict::Restarted { heard_before: T + 1, began_before: T }]);
+}
+
+#[test]
+fn a_broker_that_stays_away_is_given_up_once() {
+    let mut lifeline = steady();
+    lifeline.lost(T + 1_000);
+    assert_eq!(lifeline.tick(T + 30_999), None);
+    assert_eq!(lifeline.tick(T + 31_000), Some(Verdict::Gone));
+    assert_eq!(lifeline.tick(T + 99_000), None);
+    // What was called gone may have been there all the time.
+    assert_eq!(lifeline.found(true, T + 99_000), Some(Verdict::Gap { until: T + 99_000 }));
+    let mut patient = Lifeline::new(KEPT, None, Some(known(T, T)), T);
+    patient.lost(T);
+    assert_eq!(patient.tick(u64::MAX), None);
+}
+
+#[test]
+fn times_are_the_brokers_whatever_its_clock_shows() {
+    for ahead in [-3_600_000_i64, 3_600_000] {
+        let mut lifeline = steady();
+        let broker = |now: u64| now.saturating_add_signed(-ahead);
+        lifeline.heard(Some(broker(T + 1_000)), T + 1_000);
+        lifeline.heard(Some(broker(T + 1_500)), T + 2_000);
+        assert_eq!(lifeline.broker_time(T + 3_000), broker(T + 3_000));
+        lifeline.lost(T + 4_000);
+        assert_eq!(lifeline.found(false, T + 5_000), Some(Verdict::Gap { until: broker(T + 5_000) }));
+    }
+}
+
+#[test]
+fn what_the_broker_dropped_while_we_were_away_may_have_been_events() {
+    let mut lifeline = steady();
+    assert_eq!(lifeline.dropped(5, T + 40_000), None);
+    lifeline.lost(T + 41_000);
+    lifeline.found(true, T + 42_000);
+    assert_eq!(lifeline.dropped(5, T + 43_000), None);
+    assert!(lifeline.dropped(6, T + 44_000).is_some());
+    assert_eq!(lifeline.dropped(7, T + 80_000), None);
+    // What is read late waited in a queue that may have been full.
+    lifeline.heard(Some(T + 81_000), T + 81_000);
+    lifeline.heard(Some(T + 82_000), T + 88_000);
+    assert!(lifeline.dropped(8, T + 90_000).is_some());
+}
+
+#[test]
+fn what_a_restarted_broker_tells_again_does_not_leave_a_gap_open() {
+    let mut lifeline = steady();
+    lifeline.heard(Some(T), T);
+    lifeline.lost(T + 60_000);
+    lifeline.found(true, T + 61_000);
+    // Out of a snapshot of long ago.
+    assert!(lifeline.heard(Some(T + 1_000), T + 61_100).is_some());
+    let verdicts = lifeline.uptime(0, T + 61_200);
+    assert_eq!(verdicts.last(), Some(&Verdict::Whole { since: T + 61_000 }));
+    assert_eq!(lifeline.known().gap, None);
+}

@@ -1,0 +1,388 @@
+//! A source of status notices: takes what a broker says of its clients from another source, and hands on notices.
+//!
+//! To the route it is a source like any other. An event is acknowledged only when all its notices are stored and what
+//! it changed is on disk; an event that comes again makes nothing twice. It must never take silence for knowledge:
+//! where events may be missing, it says so (see `presence::lifeline`).
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{debug, info, warn};
+
+use super::{
+    adapter::{Adapter, Reading},
+    connections::{Channel, Connections},
+    event::Said,
+    journal::{Journal, Restored},
+    ledger::{Key, Ledger},
+    lifeline::{Known, Lifeline, Reliance, Verdict},
+    note::Note,
+};
+use crate::{
+    clock::epoch_millis,
+    delivery::{Delivery, SourceHandle, SourceLink, Ticket},
+    lmq::notice::{GROUP_END, Notice, group_and_device},
+    mapping::hash::Hash,
+    message::{Message, Topic},
+    telemetry::EndState,
+};
+
+/// The most that is handed on at once.
+const BATCH: usize = 256;
+/// No more events are read while so many notices wait for room.
+const WAITING: usize = 1_024;
+const TICK: Duration = Duration::from_secs(1);
+/// How often what is over is forgotten, in ticks.
+const FORGET: u32 = 10;
+
+/// What a status route reads.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The route's name.
+    pub route: String,
+    /// How its broker speaks of its clients.
+    pub adapter: Adapter,
+    /// How long the broker may be away before its clients count as gone; never to wait for it.
+    pub grace: Option<Duration>,
+    /// Whether only clients whose ids have a group make notices.
+    pub grouped: bool,
+    /// The groups that are asked for, which must know of gaps though none of their clients has been heard of.
+    pub groups: BTreeSet<String>,
+    /// Whether events are posted: their topic is the name of the hook then.
+    pub webhook: bool,
+}
+
+/// Reads events from `events` until the link closes, and hands on notices. Gives up only when the disk cannot be read.
+pub async fn run(options: Options, data_dir: &Path, events: SourceHandle, link: SourceLink) -> std::io::Result<()> {
+    let (journal, restored) = Journal::open(data_dir, &options.route, options.adapter.in_order() && !options.webhook)?;
+    Source::new(options, journal, restored, link.state.clone()).run(events, link).await;
+    Ok(())
+}
+
+struct Source {
+    options: Options,
+    journal: Journal,
+    connections: Connections,
+    ledger: Ledger,
+    lifeline: Lifeline,
+    groups: BTreeSet<String>,
+    state: Arc<EndState>,
+    /// Notices that wait for room in the route.
+    waiting: VecDeque<Delivery>,
+    /// Connections of the events' source that were taken note of.
+    beginnings: u64,
+    /// What follows from the broker's life is not stored yet.
+    verdicts: usize,
+    /// The bridge's clock, which never shows a time twice.
+    clock: u64,
+}
+
+impl Source {
+    fn new(options: Options, journal: Journal, restored: Restored, state: Arc<EndState>) -> Self {
+        let now = epoch_millis();
+        let grace = options.grace.map(|grace| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
+        let reliance = if options.webhook { Reliance::WhileConnected } else { options.adapter.reliance() };
+        let lifeline = Lifeline::new(reliance, grace, restored.known, now);
+        let Restored { connections, ledger, groups, .. } = restored;
+        let groups = groups.into_iter().chain(options.groups.iter().cloned()).collect();
+        Self {
+            options,
+            journal,
+            connections,
+            ledger,
+            lifeline,
+            groups,
+            state,
+            waiting: VecDeque::new(),
+            beginnings: 0,
+            verdicts: 0,
+            clock: now,
+        }
+    }
+
+    async fn run(mut self, mut events: SourceHandle, link: SourceLink) {
+        let SourceLink { deliveries, mut settled, .. } = link;
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut ticks, mut reading) = (0, true);
+        loop {
+            tokio::select! { biased;
+                tickets = settled.recv() => match tickets {
+                    Some(tickets) => {
+                        self.settle(tickets);
+                        while let Ok(more) = settled.try_recv() {
+                            self.settle(more);
+                        }
+                        self.acknowledge(&events).await;
+                    }
+                    None => break,
+                },
+                permit = deliveries.reserve(), if reading && !self.waiting.is_empty() => match permit {
+                    Ok(permit) => {
+                        let most = self.waiting.len().min(BATCH);
+                        permit.send(self.waiting.drain(..most).collect());
+                    }
+                    Err(_) => reading = self.stop_reading(&mut events),
+                },
+                () = deliveries.closed(), if reading && self.waiting.is_empty() => reading = self.stop_reading(&mut events),
+                batch = events.deliveries.recv(), if reading && self.waiting.len() < WAITING => match batch {
+                    Some(batch) => {
+                        self.look();
+                        self.take(batch);
+                        self.acknowledge(&events).await;
+                    }
+                    None => break,
+                },
+                _ = tick.tick() => {
+                    ticks += 1;
+                    self.tick(ticks % FORGET == 0);
+                    self.acknowledge(&events).await;
+                }
+            }
+        }
+    }
+
+    fn settle(&mut self, tickets: Vec<Ticket>) {
+        for ticket in tickets {
+            self.ledger.settle(ticket);
+        }
+    }
+
+    /// What waits is not acknowledged, so the broker keeps its events.
+    fn stop_reading(&mut self, events: &mut SourceHandle) -> bool {
+        events.deliveries.close();
+        self.waiting.clear();
+        false
+    }
+
+    fn now(&mut self) -> u64 {
+        self.clock = epoch_millis().max(self.clock + 1);
+        self.clock
+    }
+
+    /// Sees whether the way to the broker has come or gone.
+    fn look(&mut self) {
+        let now = self.now();
+        let (beginnings, kept) = self.state.beginnings();
+        let verdict = if beginnings > self.beginnings {
+            self.beginnings = beginnings;
+            self.lifeline.lost(now);
+            self.lifeline.found(kept, now)
+        } else if self.state.reason().is_some() {
+            self.lifeline.lost(now);
+            None
+        } else {
+            self.lifeline.alive(now);
+            None
+        };
+        self.follow(verdict);
+    }
+
+    fn tick(&mut self, forget: bool) {
+        self.look();
+        let now = self.now();
+        let verdict = self.lifeline.tick(now);
+        self.follow(verdict);
+        if forget {
+            for (client_id, notices) in self.connections.forget(self.lifeline.broker_time(now)) {
+                self.hand_on(None, None, &client_id, notices);
+            }
+        }
+    }
+
+    fn take(&mut self, batch: Vec<Delivery>) {
+        for Delivery { ticket, message, suspected_duplicate, packet_id, .. } in batch {
+            let key = packet_id.map(|id| (id, hash(&message)));
+            if suspected_duplicate && key.is_some_and(|key| self.ledger.knows(key)) {
+                self.ledger.open(Some(ticket), None, Vec::new(), None, 0);
+                continue;
+            }
+            let now = self.now();
+            let read = self.read(&message, now);
+            let said = read.unwrap_or_else(|unreadable| {
+                debug!(route = %self.options.route, %unreadable, "an event cannot be read");
+                self.state.dropped("unreadable_event", 1);
+                Vec::new()
+            });
+            self.event(ticket, key, &said, now);
+        }
+    }
+
+    fn read(&self, message: &Message, now: u64) -> Reading {
+        let (adapter, topic) = (self.options.adapter, message.topic.as_str());
+        if self.options.webhook {
+            return adapter.from_webhook(Some(topic).filter(|hook| !hook.is_empty()), &message.payload, now);
+        }
+        adapter.from_publish(topic, &message.payload, now)
+    }
+
+    /// Takes in all that one message says; the last of it carries the ticket.
+    fn event(&mut self, ticket: Ticket, key: Option<Key>, said: &[Said], now: u64) {
+        for said in said {
+            let (client_id, at, notices) = match said {
+                Said::Opened(peer) => {
+                    self.connections.opened(peer);
+                    continue;
+                }
+                Said::Dropped(count) => {
+                    let verdict = self.lifeline.dropped(*count, now);
+                    self.follow(verdict);
+                    continue;
+                }
+                Said::Uptime(seconds) => {
+                    let late = self.lifeline.heard(None, now);
+                    let verdicts = self.lifeline.uptime(*seconds, now);
+                    self.follow(late.into_iter().chain(verdicts));
+                    continue;
+                }
+                Said::Connected(event) => (&event.client_id, event.at, self.connections.connected(event, now)),
+                Said::Disconnected(event) => (&event.client_id, event.at, self.connections.disconnected(event)),
+            };
+            let late = self.lifeline.heard(Some(at), now);
+            self.hand_on(None, key, client_id, notices);
+            self.follow(late);
+        }
+        self.ledger.open(Some(ticket), None, Vec::new(), None, 0);
+    }
+
+    /// Queues the notices of one change of one client.
+    fn hand_on(&mut self, source: Option<Ticket>, key: Option<Key>, client_id: &str, mut notices: Vec<Notice>) {
+        let group = group_and_device(client_id).map(|(group, _)| group);
+        match group {
+            Some(group) if !self.groups.contains(group) => {
+                self.groups.insert(group.to_owned());
+                self.journal.group(group);
+                if let (Some(until), true) = (self.lifeline.known().gap, self.options.grouped) {
+                    self.tell(&Note::Gap { source: self.options.route.clone(), until }, vec![of_group(group)]);
+                }
+            }
+            None if self.options.grouped => notices.clear(),
+            _ => {}
+        }
+        let client = self.connections.client(client_id).cloned().unwrap_or_default();
+        let changed = vec![(client_id.to_owned(), client)];
+        let first = self.ledger.open(source, key, changed, None, notices.len());
+        for (ticket, notice) in (first..).zip(notices) {
+            self.waiting.push_back(delivery(ticket, message(&self.options.route, &notice)));
+        }
+    }
+
+    /// Does what follows from the broker's life.
+    fn follow(&mut self, verdicts: impl IntoIterator<Item = Verdict>) {
+        for verdict in verdicts {
+            self.verdicts += 1;
+            // Until what follows is stored, the next process must not take the time for one without a gap.
+            self.keep_heard(0);
+            let route = self.options.route.clone();
+            let now = self.lifeline.broker_time(self.clock);
+            match verdict {
+                Verdict::Gone => {
+                    let clients = self.end(|_| true, now);
+                    warn!(%route, clients, "the broker has been away for the grace time: its clients count as gone");
+                }
+                Verdict::Restarted { heard_before, began_before } => {
+                    let over = |open: &Channel| open.heard < heard_before || open.at < began_before;
+                    let clients = self.end(over, began_before.max(1));
+                    info!(%route, clients, "the broker was restarted: what was connected to it is gone");
+                }
+                Verdict::Gap { until } => {
+                    info!(%route, until, "events may be missing: clients are unknown until something is heard of them");
+                    self.note(&Note::Gap { source: route, until });
+                }
+                Verdict::Whole { since } => self.note(&Note::Whole { source: route, since }),
+            }
+            self.ledger.open(None, None, Vec::new(), Some(self.lifeline.known()), 0);
+        }
+    }
+
+    fn end(&mut self, over: impl Fn(&Channel) -> bool, at: u64) -> usize {
+        let clients = self.connections.having(&over);
+        for client_id in &clients {
+            let notices = self.connections.lost(client_id, &over, at);
+            self.hand_on(None, None, client_id, notices);
+        }
+        clients.len()
+    }
+
+    /// Tells all views, through the topics that they read.
+    fn note(&mut self, note: &Note) {
+        let grouped = self.options.grouped;
+        let clients =
+            if grouped { self.groups.iter().map(|group| of_group(group)).collect() } else { vec![String::new()] };
+        self.tell(note, clients);
+    }
+
+    fn tell(&mut self, note: &Note, clients: Vec<String>) {
+        let first = self.ledger.open(None, None, Vec::new(), None, clients.len());
+        for (ticket, client_id) in (first..).zip(clients) {
+            let mut message = Message::new(Topic::from_parts("", ""), note.to_body());
+            message.tag = Some(Note::TAG.to_owned());
+            message.client_id = Some(client_id);
+            self.waiting.push_back(delivery(ticket, message));
+        }
+    }
+
+    /// Acknowledges what is done, once it is on disk. What cannot be written waits, and so do its events.
+    async fn acknowledge(&mut self, events: &SourceHandle) {
+        let done = self.ledger.done();
+        self.journal.note(&done);
+        let mut written = self.journal.sync().await;
+        while let Err(error) = &written {
+            self.state.down(format!("cannot write what is known of clients: {error}"));
+            tokio::time::sleep(TICK).await;
+            written = self.journal.sync().await;
+            if written.is_ok() {
+                self.state.up();
+            }
+        }
+        self.verdicts -= done.iter().filter(|event| event.broker.is_some()).count();
+        if self.verdicts == 0 {
+            self.keep_heard(self.lifeline.known().heard);
+        }
+        let tickets: Vec<Ticket> = done.iter().filter_map(|event| event.source).collect();
+        if !tickets.is_empty() {
+            // A source that is gone hands its events on again.
+            let _gone = events.settled.send(tickets);
+        }
+        let groups: Vec<String> = self.groups.iter().cloned().collect();
+        let known: Known = self.lifeline.known();
+        if let Err(error) = self.journal.compact(&self.connections, &self.ledger, known, &groups).await {
+            warn!(route = %self.options.route, %error, "cannot write the file of clients anew; it grows until that works");
+        }
+    }
+
+    fn keep_heard(&self, at: u64) {
+        if let Err(error) = self.journal.heard(at) {
+            debug!(route = %self.options.route, %error, "cannot note when the broker was last heard of");
+        }
+    }
+}
+
+/// What stands for a whole group where a client id is expected.
+fn of_group(group: &str) -> String {
+    format!("{group}{GROUP_END}")
+}
+
+fn delivery(ticket: Ticket, message: Message) -> Delivery {
+    Delivery { ticket, message, suspected_duplicate: false, packet_id: None, unreadable: None }
+}
+
+fn message(route: &str, notice: &Notice) -> Message {
+    let mut message = Message::new(Topic::from_parts("", ""), notice.to_body());
+    message.tag = Some(notice.event_type.as_str().to_owned());
+    message.client_id = Some(notice.client_id.clone());
+    message.user_properties = vec![(Note::SOURCE.to_owned(), route.to_owned())];
+    message
+}
+
+fn hash(message: &Message) -> u64 {
+    Hash::NEW.over(message.topic.as_str()).over("\0").over(&message.payload).finish()
+}

@@ -1,0 +1,36 @@
+//! The source of a status route: what a broker says of its clients, by MQTT or by webhook, and the notices made of it.
+
+use super::presence::groups;
+use crate::{
+    delivery::{SourceLink, source_link},
+    mapping::{FromEvents, Via},
+    mqtt,
+    presence::{source, webhook, webhook::Doors},
+    settings::Settings,
+};
+
+/// Reads until the route closes its link.
+pub(super) async fn run(from: &FromEvents, route: &str, settings: &Settings, doors: &Doors, link: SourceLink) {
+    let state = link.state.clone();
+    let (events_link, events) = source_link(state.clone());
+    let options = source::Options {
+        route: route.to_owned(),
+        adapter: from.adapter,
+        grace: from.grace,
+        grouped: from.grouped,
+        groups: groups(settings),
+        webhook: matches!(from.via, Via::Webhook),
+    };
+    let read = async {
+        match &from.via {
+            Via::Mqtt(session) => {
+                mqtt::source::run(session.clone(), route, settings.limits, &settings.data_dir, events_link).await;
+            }
+            Via::Webhook => webhook::run(doors.open(route, from.adapter), events_link).await,
+        }
+    };
+    let ((), told) = tokio::join!(read, source::run(options, &settings.data_dir, events, link));
+    if let Err(error) = told {
+        state.down(format!("cannot read what is known of clients: {error}"));
+    }
+}
