@@ -288,7 +288,7 @@ to.rocketmq = "all_clients"
     let From::Events(events) = &mapping.routes[0].from else { panic!("reads events") };
     assert!(events.grouped && events.grace == Some(std::time::Duration::from_secs(30)));
     let session = mapping.routes[0].from.session().unwrap();
-    assert_eq!((session.client_id.as_str(), session.filters.len()), ("rocketbridge-plant-status", 3));
+    assert_eq!((session.client_id.as_str(), session.filters.len()), ("rocketbridge-plant-status", 4));
     let From::Events(posted) = &mapping.routes[1].from else { panic!("reads events") };
     assert!(!posted.grouped && mapping.routes[1].from.session().is_none());
 }
