@@ -6,6 +6,8 @@ pub mod message;
 
 pub mod delivery;
 
+pub mod calendar;
+
 pub mod clock;
 
 pub mod telemetry;

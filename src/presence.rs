@@ -11,6 +11,7 @@ pub mod journal;
 pub mod ledger;
 pub mod lifeline;
 pub mod note;
+pub mod roster;
 pub mod source;
 pub mod view;
 pub mod webhook;

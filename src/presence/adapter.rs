@@ -4,7 +4,7 @@
 //! client reads as nothing; only what should tell of one and cannot be read is [`Unreadable`]. Adding a broker means
 //! adding one file here, and one line to each list below.
 
-mod emqx;
+pub(super) mod emqx;
 mod generic;
 mod json;
 mod mosquitto;

@@ -19,6 +19,7 @@ pub(super) struct Rule {
 
 /// Modules that only compute.
 const PURE: &[&str] = &[
+    "src/calendar",
     "src/message",
     "src/mapping",
     "src/http/lmq/query",
@@ -38,6 +39,7 @@ const PURE: &[&str] = &[
     "src/presence/ledger",
     "src/presence/lifeline",
     "src/presence/note",
+    "src/presence/roster",
     "src/presence/view",
     "src/rocketmq/allocation",
     "src/rocketmq/offsets",

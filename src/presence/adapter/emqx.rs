@@ -43,7 +43,7 @@ fn connected(event: &Fields, node: &str, peer: &str, received: u64) -> Result<Op
         client_id: event.client_id("clientid")?,
         at: event.millis("connected_at").unwrap_or(received),
         peer: peer_of(event, peer),
-        identity: identity(event, node)?,
+        identity: identity_of(event, node)?,
     })))
 }
 
@@ -52,7 +52,7 @@ fn disconnected(event: &Fields, node: &str, peer: &str, received: u64) -> Result
         client_id: event.client_id("clientid")?,
         at: event.millis("disconnected_at").unwrap_or(received),
         peer: peer_of(event, peer),
-        identity: identity(event, node)?,
+        identity: identity_of(event, node)?,
         end: match event.text("reason") {
             Some("normal" | "disconnect_with_will_message") => End::Clean,
             // The latter is what 4.x says.
@@ -62,9 +62,14 @@ fn disconnected(event: &Fields, node: &str, peer: &str, received: u64) -> Result
     })))
 }
 
-fn identity(event: &Fields, node: &str) -> Result<Identity, Unreadable> {
+fn identity_of(event: &Fields, node: &str) -> Result<Identity, Unreadable> {
     let at = event.millis("connected_at").ok_or_else(|| Unreadable::because("no `connected_at`"))?;
-    Ok(Identity::Named(format!("{node}/{at}")))
+    Ok(identity(node, at))
+}
+
+/// What names a connection to a node that began at a time in milliseconds since the epoch.
+pub(in crate::presence) fn identity(node: &str, connected_at: u64) -> Identity {
+    Identity::Named(format!("{node}/{connected_at}"))
 }
 
 /// An address that EMQX does not know is written out as `undefined`.
