@@ -1,8 +1,9 @@
 //! Who is online: what brokers say of their clients becomes status notices (LMQ-7), and notices become presence.
 //!
-//! Below, `source` and `journal` act; all else is pure: bytes and times in, events, notices and answers out.
+//! Below, `source`, `journal` and `api` act; all else is pure: bytes and times in, events, notices and answers out.
 
 pub mod adapter;
+pub mod api;
 pub mod ask;
 pub mod board;
 pub mod connections;

@@ -70,6 +70,52 @@ pub struct MqttBroker {
     pub max_packet: u32,
     /// For the TCP, TLS and MQTT handshakes together.
     pub connect_timeout: Duration,
+    /// Where it lists its clients, when given.
+    pub api: Option<BrokerApi>,
+}
+
+/// A broker's own HTTP interface, and how to log in to it.
+#[derive(Debug, Clone)]
+pub struct BrokerApi {
+    /// Where it listens.
+    pub url: HttpUrl,
+    /// What is sent with every request.
+    pub login: Option<ApiLogin>,
+    /// For `https`.
+    pub tls: TlsFiles,
+}
+
+/// How to log in to an HTTP interface.
+#[derive(Debug, Clone)]
+pub enum ApiLogin {
+    /// By name and password: EMQX's API key and its secret key.
+    Basic {
+        /// User name.
+        username: String,
+        /// Password.
+        password: Secret,
+    },
+    /// By a token: RMQTT's `http_bearer_token`.
+    Bearer(Secret),
+}
+
+/// Where an HTTP server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpUrl {
+    /// Whether it is `https`.
+    pub encrypted: bool,
+    /// Host name or address.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+impl fmt::Display for HttpUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.encrypted { "https" } else { "http" };
+        let (host, port) = (&self.host, self.port);
+        if host.contains(':') { write!(f, "{scheme}://[{host}]:{port}") } else { write!(f, "{scheme}://{host}:{port}") }
+    }
 }
 
 /// Where an MQTT broker listens.

@@ -90,6 +90,7 @@ fn mqtt(name: &str) -> MqttBroker {
         window: 100,
         max_packet: 1 << 20,
         connect_timeout: Duration::from_secs(5),
+        api: None,
     }
 }
 

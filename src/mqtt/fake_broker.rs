@@ -54,6 +54,7 @@ impl FakeBroker {
             window: 100,
             max_packet: 1 << 20,
             connect_timeout: PATIENCE,
+            api: None,
         }
     }
 

@@ -4,6 +4,7 @@
 //! is told twice it must be told as the same event, see `presence::source`.
 
 mod channel;
+mod compare;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ use std::collections::{HashMap, VecDeque};
 use serde::{Deserialize, Serialize};
 
 pub use channel::Channel;
+pub use compare::When;
 
 use super::event::{Connected, Disconnected, End, Identity};
 use crate::lmq::notice::{ChannelId, EventType, Notice};
@@ -22,6 +24,8 @@ const PAST: usize = 4;
 const REMEMBERED: u64 = 600_000;
 /// An end whose beginning has not come for this long, in milliseconds, has none.
 const PATIENCE: u64 = 60_000;
+/// How far a broker's list of its connections may be behind what it has told of them, in milliseconds.
+pub const LAG: u64 = 3_000;
 
 /// So many connections that have been opened and belong to no client yet are known.
 const OPENED: usize = 4_096;
@@ -60,6 +64,9 @@ struct Past {
     peer: String,
     #[serde(rename = "t")]
     at: u64,
+    /// A list of the broker that was asked for later, by the bridge's clock, and has it, knows better.
+    #[serde(rename = "s", default)]
+    sure: u64,
     /// How it ended, while its beginning has not come: nobody has been told yet.
     #[serde(rename = "w", default, skip_serializing_if = "Option::is_none")]
     waits: Option<End>,
@@ -136,18 +143,18 @@ impl Connections {
         if let Some(since) = newer {
             told.connect(&channel);
             told.end(&channel, End::TakenOver, since);
-            client.remember(&channel, since);
+            client.remember(&channel, since, heard + LAG);
             return told.notices;
         }
         client.owe(event.at);
-        client.close_all(End::TakenOver, event.at, &mut told);
+        client.close_all(End::TakenOver, event.at, heard + LAG, &mut told);
         told.connect(&channel);
         client.open.push(channel);
         told.notices
     }
 
-    /// A client is gone.
-    pub fn disconnected(&mut self, event: &Disconnected) -> Vec<Notice> {
+    /// A client is gone; the bridge heard of it at `heard`, by its own clock.
+    pub fn disconnected(&mut self, event: &Disconnected, heard: u64) -> Vec<Notice> {
         let client = self.clients.entry(event.client_id.clone()).or_default();
         let mut told = Told { client_id: &event.client_id, notices: Vec::new() };
         if event.identity == Identity::Latest && client.is_owed(event) {
@@ -159,7 +166,7 @@ impl Connections {
             }
             let channel = client.open.remove(at);
             told.end(&channel, event.end, event.at);
-            client.remember(&channel, event.at);
+            client.remember(&channel, event.at, heard + LAG);
         } else if client.past.iter().any(|past| past.at + PATIENCE >= event.at && past.is(&event.identity, &event.peer))
         {
             // Told already: another connection took its place.
@@ -167,7 +174,7 @@ impl Connections {
             // It began while nobody listened.
             told.end(&Channel::unseen(event), event.end, event.at);
         } else {
-            client.wait(event);
+            client.wait(event, heard + LAG);
         }
         if client.open.is_empty() && client.past.is_empty() {
             self.clients.remove(&event.client_id);
@@ -175,13 +182,14 @@ impl Connections {
         told.notices
     }
 
-    /// Ends, at `at`, what a client has open of that kind: its broker, or the way to it, is gone.
-    pub fn lost(&mut self, client_id: &str, ended: impl Fn(&Channel) -> bool, at: u64) -> Vec<Notice> {
+    /// Ends, at `at` by the broker's clock and `now` by the bridge's, what a client has open of that kind: its broker, or
+    /// the way to it, is gone.
+    pub fn lost(&mut self, client_id: &str, ended: impl Fn(&Channel) -> bool, at: u64, now: u64) -> Vec<Notice> {
         let Some(client) = self.clients.get_mut(client_id) else { return Vec::new() };
         let mut told = Told { client_id, notices: Vec::new() };
         let (over, open) = std::mem::take(&mut client.open).into_iter().partition(ended);
         client.open = over;
-        client.close_all(End::Lost, at, &mut told);
+        client.close_all(End::Lost, at, now, &mut told);
         client.open = open;
         told.notices
     }
@@ -192,9 +200,9 @@ impl Connections {
         self.clients.iter().filter(|(_, client)| has(client)).map(|(id, _)| id.clone()).collect()
     }
 
-    /// Forgets what is over for long, by the broker's clock, and ends what never began for us: each client that has
-    /// notices of that.
-    pub fn forget(&mut self, now: u64) -> Vec<(String, Vec<Notice>)> {
+    /// Ends what never began for us, and forgets what is over for long, by the broker's clock, unless that is still to be
+    /// compared with a list: each client that has notices of that.
+    pub fn forget(&mut self, now: u64, compared: bool) -> Vec<(String, Vec<Notice>)> {
         let mut changed = Vec::new();
         self.clients.retain(|client_id, client| {
             let mut told = Told { client_id, notices: Vec::new() };
@@ -205,7 +213,7 @@ impl Connections {
                     told.end(&past.unseen(client_id), end, past.at);
                 }
             }
-            client.past.retain(|past| past.at + REMEMBERED > now);
+            client.past.retain(|past| !compared || past.at + REMEMBERED > now);
             if !told.notices.is_empty() {
                 changed.push((client_id.clone(), told.notices));
             }
@@ -228,27 +236,27 @@ impl Client {
         event.end != End::TakenOver && self.owed.take().is_some_and(|since| event.at <= since + OWED)
     }
 
-    fn close_all(&mut self, end: End, at: u64, told: &mut Told<'_>) {
+    fn close_all(&mut self, end: End, at: u64, sure: u64, told: &mut Told<'_>) {
         for channel in std::mem::take(&mut self.open) {
             told.end(&channel, end, at);
-            self.remember(&channel, at);
+            self.remember(&channel, at, sure);
         }
     }
 
-    fn remember(&mut self, channel: &Channel, at: u64) {
+    fn remember(&mut self, channel: &Channel, at: u64, sure: u64) {
         if let Identity::Latest = channel.identity() {
             return;
         }
-        self.push(Past { name: channel.name.clone(), peer: channel.peer.clone(), at, waits: None });
+        self.push(Past { name: channel.name.clone(), peer: channel.peer.clone(), at, sure, waits: None });
     }
 
     /// An end whose beginning has not come yet.
-    fn wait(&mut self, event: &Disconnected) {
+    fn wait(&mut self, event: &Disconnected, sure: u64) {
         let name = match &event.identity {
             Identity::Named(name) => Some(name.clone()),
             Identity::Peer | Identity::Latest => None,
         };
-        self.push(Past { name, peer: event.peer.clone(), at: event.at, waits: Some(event.end) });
+        self.push(Past { name, peer: event.peer.clone(), at: event.at, sure, waits: Some(event.end) });
     }
 
     fn push(&mut self, past: Past) {

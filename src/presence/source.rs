@@ -192,7 +192,7 @@ impl Source {
         let verdict = self.lifeline.tick(now);
         self.follow(verdict);
         if forget {
-            for (client_id, notices) in self.connections.forget(self.lifeline.broker_time(now)) {
+            for (client_id, notices) in self.connections.forget(self.lifeline.broker_time(now), true) {
                 self.hand_on(None, None, &client_id, notices);
             }
         }
@@ -244,7 +244,7 @@ impl Source {
                     continue;
                 }
                 Said::Connected(event) => (&event.client_id, event.at, self.connections.connected(event, now)),
-                Said::Disconnected(event) => (&event.client_id, event.at, self.connections.disconnected(event)),
+                Said::Disconnected(event) => (&event.client_id, event.at, self.connections.disconnected(event, now)),
             };
             let late = self.lifeline.heard(Some(at), now);
             self.hand_on(None, key, client_id, notices);
@@ -306,7 +306,7 @@ impl Source {
     fn end(&mut self, over: impl Fn(&Channel) -> bool, at: u64) -> usize {
         let clients = self.connections.having(&over);
         for client_id in &clients {
-            let notices = self.connections.lost(client_id, &over, at);
+            let notices = self.connections.lost(client_id, &over, at, self.clock);
             self.hand_on(None, None, client_id, notices);
         }
         clients.len()

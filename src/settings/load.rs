@@ -3,6 +3,7 @@
 //! Every fault is noted and reading goes on with a stand-in, so that a person sees all faults at once. It must never
 //! show a secret: what it shows of a file has them hidden.
 
+mod api;
 mod http;
 mod lmq;
 mod mqtt;

@@ -36,6 +36,7 @@ pub(super) fn broker(port: u16, version: MqttVersion) -> MqttBroker {
         window: 200,
         max_packet: 1 << 20,
         connect_timeout: Duration::from_secs(10),
+        api: None,
     }
 }
 

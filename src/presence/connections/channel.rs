@@ -36,16 +36,23 @@ pub struct Channel {
 impl Channel {
     /// The channel of a client that came.
     pub(super) fn of(event: &Connected, heard: u64) -> Self {
-        let name = match &event.identity {
-            Identity::Named(name) => Some(name.clone()),
-            Identity::Peer | Identity::Latest => None,
+        let (client_id, peer) = (&event.client_id, &event.peer);
+        let (id, name) = match &event.identity {
+            Identity::Named(name) => (id(&["named", client_id, name]), Some(name.clone())),
+            // A list may tell nothing but the second, and no port is used again within it.
+            Identity::Peer if has_port(peer) => {
+                (id(&["connect", client_id, peer, &(event.at / 1_000).to_string()]), None)
+            }
+            Identity::Peer | Identity::Latest => (id(&["connect", client_id, peer, &event.at.to_string()]), None),
         };
-        let at = event.at.to_string();
-        let id = match &name {
-            Some(name) => id(&["named", &event.client_id, name]),
-            None => id(&["connect", &event.client_id, &event.peer, &at]),
-        };
-        Self { id, name, peer: event.peer.clone(), at: event.at, heard, announced: false }
+        Self { id, name, peer: peer.clone(), at: event.at, heard, announced: false }
+    }
+
+    /// The channel of a connection that was told to have ended at `ended`, but is there: one that nobody has been told
+    /// the end of. It is told to begin at `at`, by the broker's clock.
+    pub(super) fn again(event: &Connected, ended: u64, at: u64, heard: u64) -> Self {
+        let first = Self::of(event, heard);
+        Self { id: id(&["again", &first.id.to_string(), &ended.to_string()]), at, ..first }
     }
 
     /// A stand-in for a connection whose beginning nobody saw.
@@ -75,6 +82,12 @@ impl Channel {
             Identity::Latest => true,
         }
     }
+}
+
+fn has_port(peer: &str) -> bool {
+    peer.rsplit_once(':').is_some_and(|(host, port)| {
+        port.parse::<u16>().is_ok() && (!host.contains(':') || host.starts_with('[') && host.ends_with(']'))
+    })
 }
 
 /// 128 bits of a SHA-1 over the parts, each with its length before it.

@@ -52,7 +52,7 @@ fn every_way_to_go_makes_the_notices_of_the_contract() {
             let notices = connections.connected(&came("1.2.3.4:5", 10, begin), 0);
             assert_eq!(show(&notices, &mut channels), "connect0@10");
             assert_eq!(notices[0].client_ip, "1.2.3.4:5");
-            let notices = connections.disconnected(&went("1.2.3.4:5", 20, identity, end));
+            let notices = connections.disconnected(&went("1.2.3.4:5", 20, identity, end), 0);
             assert_eq!(show(&notices, &mut channels), told);
             assert!(notices.iter().all(|notice| notice.client_ip == "1.2.3.4:5" && notice.client_id == ID));
         }
@@ -64,7 +64,7 @@ fn a_takeover_closes_the_old_channel_before_the_new_one_opens() {
     let (mut connections, mut channels) = (in_order(["a:1", "a:2", "a:3"]), Vec::new());
     connections.connected(&came("a:1", 10, Identity::Latest), 0);
     // Mosquitto 2.0 says so on the log for errors; a broker that says nothing is understood all the same.
-    let said = connections.disconnected(&went("", 20, Identity::Latest, End::TakenOver));
+    let said = connections.disconnected(&went("", 20, Identity::Latest, End::TakenOver), 0);
     assert_eq!(show(&said, &mut channels), "tcpclean0@20");
     let second = connections.connected(&came("a:2", 20, Identity::Latest), 0);
     assert_eq!(show(&second, &mut channels), "connect1@20");
@@ -106,7 +106,7 @@ fn events_out_of_order_make_the_same_channels() {
             for index in order {
                 let notices = match &events[index] {
                     Ok(event) => connections.connected(event, 0),
-                    Err(event) => connections.disconnected(event),
+                    Err(event) => connections.disconnected(event, 0),
                 };
                 for notice in notices {
                     told.entry(notice.channel_id).or_default().insert(notice.event_type);
@@ -122,20 +122,20 @@ fn events_out_of_order_make_the_same_channels() {
 #[test]
 fn an_end_without_a_beginning_says_that_the_client_is_gone() {
     let (mut connections, mut channels) = (Connections::new(true), Vec::new());
-    let unseen = connections.disconnected(&went("", 20, Identity::Latest, End::Lost));
+    let unseen = connections.disconnected(&went("", 20, Identity::Latest, End::Lost), 0);
     assert_eq!(show(&unseen, &mut channels), "tcpclean0@20");
     // The end of a login that was refused, perhaps: it says nothing of the connection that is known.
     connections.connected(&came("a:1", 30, Identity::Latest), 0);
-    assert_eq!(connections.disconnected(&went("a:9", 40, Identity::Peer, End::Clean)), []);
+    assert_eq!(connections.disconnected(&went("a:9", 40, Identity::Peer, End::Clean), 0), []);
     assert_eq!(connections.client(ID).unwrap().open.len(), 1);
 
     // Where events are shuffled, its beginning may still come; and when it does not, it never was.
     let (mut connections, mut channels) = (Connections::new(false), Vec::new());
-    assert_eq!(connections.disconnected(&went("a:1", 20, Identity::Peer, End::Clean)), []);
-    assert_eq!(connections.forget(20 + PATIENCE), []);
-    let changed = connections.forget(21 + PATIENCE);
+    assert_eq!(connections.disconnected(&went("a:1", 20, Identity::Peer, End::Clean), 0), []);
+    assert_eq!(connections.forget(20 + PATIENCE, true), []);
+    let changed = connections.forget(21 + PATIENCE, true);
     assert_eq!(show(&changed[0].1, &mut channels), "disconnect0@20 tcpclean0@20");
-    assert_eq!(connections.forget(20 + REMEMBERED), []);
+    assert_eq!(connections.forget(20 + REMEMBERED, true), []);
     assert_eq!(connections.clients().count(), 0);
 }
 
@@ -144,16 +144,16 @@ fn a_late_word_about_an_old_connection_leaves_the_new_one_alone() {
     let mut connections = Connections::new(false);
     connections.connected(&came("a:1", 10, Identity::Peer), 0);
     connections.connected(&came("a:2", 20, Identity::Peer), 0);
-    assert_eq!(connections.disconnected(&went("a:1", 20, Identity::Peer, End::TakenOver)), []);
+    assert_eq!(connections.disconnected(&went("a:1", 20, Identity::Peer, End::TakenOver), 0), []);
     assert_eq!(connections.client(ID).unwrap().open.len(), 1);
 }
 
 #[test]
 fn a_port_that_comes_again_is_another_connection() {
     let (mut connections, mut channels) = (Connections::new(false), Vec::new());
-    for at in [10, 20, 30] {
+    for at in [1_010, 2_020, 3_030] {
         let begun = connections.connected(&came("a:1", at, Identity::Peer), 0);
-        let ended = connections.disconnected(&went("a:1", at + 5, Identity::Peer, End::Lost));
+        let ended = connections.disconnected(&went("a:1", at + 5, Identity::Peer, End::Lost), 0);
         show(&[begun, ended].concat(), &mut channels);
     }
     assert_eq!(channels.len(), 3);
@@ -165,11 +165,11 @@ fn a_broker_that_is_gone_takes_its_connections_with_it() {
     connections.connected(&came("a:1", 10, Identity::Latest), 1_000);
     let before = |open: &Channel| open.heard < 2_000;
     assert_eq!(connections.having(before), [ID]);
-    let notices = connections.lost(ID, before, 50);
+    let notices = connections.lost(ID, before, 50, 0);
     assert_eq!(show(&notices, &mut channels), "tcpclean0@50");
     connections.connected(&came("a:2", 60, Identity::Latest), 3_000);
     assert_eq!(connections.having(before), Vec::<String>::new());
-    assert_eq!(connections.lost(ID, before, 70), []);
+    assert_eq!(connections.lost(ID, before, 70, 0), []);
 }
 
 #[test]
@@ -218,7 +218,7 @@ proptest! {
         for event in &events {
             told.extend(match event {
                 Ok(event) => connections.connected(event, 0),
-                Err(event) => connections.disconnected(event),
+                Err(event) => connections.disconnected(event, 0),
             });
         }
         let count = |kind| told.iter().filter(|notice| notice.event_type == kind).count();

@@ -2,7 +2,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::{Context, secret, url::mqtt_url};
+use super::{Context, api, secret, url::mqtt_url};
 use crate::{
     diagnostic::Fault,
     settings::{MqttBroker, MqttTransport, MqttUrl, MqttVersion, Secret, TlsFiles, Will},
@@ -39,6 +39,7 @@ pub(super) fn broker(name: &str, table: Table<'_>, context: &Context<'_>) -> Mqt
         connect_timeout: table
             .duration("connect_timeout", &CONNECT_TIMEOUTS)
             .map_or(Duration::from_secs(10), |found| found.value),
+        api: table.table("api").map(|table| api::of_broker(table, context)),
     };
     if let Some(at) = table.key_at("password").filter(|_| table.key_at("username").is_none())
         && version == MqttVersion::V4

@@ -94,7 +94,7 @@ pub(super) fn hide_secrets(text: &str) -> String {
 fn sounds_secret(key: &str) -> bool {
     let key = key.to_lowercase();
     let near = |secret: &str| strsim::jaro_winkler(key.rsplit("__").next().unwrap_or(&key), secret) > 0.9;
-    ["pass", "secret", "loop_key"].iter().any(|part| key.contains(part))
+    ["pass", "secret", "token", "loop_key"].iter().any(|part| key.contains(part))
         || ["password", "secret_key"].into_iter().any(near)
 }
 
@@ -134,6 +134,7 @@ mod tests {
             ("ROCKETBRIDGE__MQTT__EDGE__PASSWORD=ab c", "ROCKETBRIDGE__MQTT__EDGE__PASSWORD=****"),
             ("url = \"mqtt://user:pw@host\"", "url = \"mqtt://*******@host\""),
             ("url = \"mqtt://host\" # x@y", "url = \"mqtt://host\" # x@y"),
+            ("token = \"abc\"", "token = \"***\""),
             ("access_key = \"AK\"", "access_key = \"AK\""),
         ] {
             assert_eq!(hide_secrets(text), shown);

@@ -3,7 +3,7 @@ use std::{path::Path, time::Duration};
 use super::{Environment, load};
 use crate::{
     diagnostic::{Faults, Report},
-    settings::{MqttVersion, Secret, Settings},
+    settings::{ApiLogin, MqttVersion, Secret, Settings},
 };
 
 const MINIMAL: &str = r#"
@@ -109,6 +109,51 @@ fn a_listener_that_could_answer_nobody_is_a_fault() {
     assert!(report.contains("missing `access_key` in `lmq`"), "{report}");
     let report = read(&format!("http.tls = {{}}\n{MINIMAL}"), &Environment::default()).1.render(false);
     assert!(report.contains("`http.tls` has no effect") && report.contains("missing `key` in `http.tls`"), "{report}");
+}
+
+#[test]
+fn a_broker_may_have_an_http_interface_with_a_name_or_a_token() {
+    let environment = Environment::from([("SK", "s")]);
+    let api = |login: &str| {
+        let text = format!("[mqtt.a]\nurl = \"mqtt://b\"\n[mqtt.a.api]\nurl = \"http://b:18083\"\n{login}");
+        let (settings, report) = read(&text, &environment);
+        (settings.mqtt["a"].api.clone().unwrap(), report.render(false))
+    };
+    let (basic, report) = api("username = \"key\"\npassword = { env = \"SK\" }");
+    assert_eq!((report.as_str(), basic.url.to_string().as_str()), ("", "http://b:18083"));
+    let Some(ApiLogin::Basic { username, password }) = basic.login else { panic!("a name") };
+    assert_eq!((username.as_str(), password.reveal()), ("key", "s"));
+    let (bearer, report) = api("token = { env = \"SK\" }");
+    assert!(report.is_empty() && matches!(bearer.login, Some(ApiLogin::Bearer(token)) if token.reveal() == "s"));
+    let (open, report) = api("");
+    assert!(report.is_empty() && open.login.is_none());
+}
+
+#[test]
+fn faults_of_an_http_interface_are_shown_with_what_to_do() {
+    let text = r#"
+[mqtt.a]
+url = "mqtt://b"
+[mqtt.a.api]
+url = "http://b:18083/api/v5"
+username = "key"
+token = "hunter1"
+
+[mqtt.b]
+url = "mqtt://b"
+[mqtt.b.api]
+url = "http://b:18083"
+password = "hunter2"
+tls = {}
+key = "x"
+
+[mqtt.c]
+url = "mqtt://b"
+[mqtt.c.api]
+"#;
+    let report = read(text, &Environment::default()).1.render(false);
+    assert!(!report.contains("hunter"), "{report}");
+    insta::assert_snapshot!(report);
 }
 
 #[test]

@@ -1,6 +1,6 @@
-//! Addresses of MQTT brokers and RocketMQ name servers.
+//! Addresses of MQTT brokers, their HTTP interfaces, and RocketMQ name servers.
 
-use crate::settings::{MqttTransport, MqttUrl};
+use crate::settings::{HttpUrl, MqttTransport, MqttUrl};
 
 /// Reads `mqtt://host:1883`; on failure says what is wrong and what to do.
 pub(super) fn mqtt_url(text: &str) -> Result<MqttUrl, (&'static str, String)> {
@@ -28,6 +28,26 @@ pub(super) fn mqtt_url(text: &str) -> Result<MqttUrl, (&'static str, String)> {
         .ok_or_else(|| ("bad host or port", format!("write `{scheme}://host:{default_port}`")))?;
     let path = if path.is_empty() { "/mqtt" } else { path };
     Ok(MqttUrl { transport, host, port, path: path.to_owned() })
+}
+
+/// Reads `http://host:18083`; on failure says what is wrong and what to do.
+pub(super) fn http_url(text: &str) -> Result<HttpUrl, (&'static str, String)> {
+    let (encrypted, rest) = match text.split_once("://") {
+        Some(("http", rest)) => (false, rest),
+        Some(("https", rest)) => (true, rest),
+        Some(_) => return Err(("unknown scheme", "a URL starts with `http://` or `https://`".to_owned())),
+        None => return Err(("no scheme", format!("a URL starts with `http://` or `https://`: `http://{text}`"))),
+    };
+    let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
+    if authority.contains('@') {
+        return Err(("holds a user", "give `username` and `password` as keys of their own".to_owned()));
+    }
+    if !path.trim_matches('/').is_empty() {
+        return Err(("has a path", "give host and port alone: the path is known".to_owned()));
+    }
+    let (host, port) = host_and_port(authority, if encrypted { 443 } else { 80 })
+        .ok_or_else(|| ("bad host or port", "write `http://host:18083`".to_owned()))?;
+    Ok(HttpUrl { encrypted, host, port })
 }
 
 /// Reads `host`, `host:port` or `[address]:port`.
@@ -64,6 +84,20 @@ mod tests {
             ("wss://broker/a/b", "wss://broker:443/a/b"),
         ] {
             assert_eq!(mqtt_url(text).map(|url| url.to_string()), Ok(shown.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_http_interface_is_a_host_and_a_port() {
+        for (text, shown) in [
+            ("http://broker:18083", "http://broker:18083"),
+            ("http://broker/", "http://broker:80"),
+            ("https://[::1]", "https://[::1]:443"),
+        ] {
+            assert_eq!(http_url(text).map(|url| url.to_string()), Ok(shown.to_owned()), "{text}");
+        }
+        for text in ["broker:18083", "mqtt://b", "http://", "http://b:0", "http://b/api/v5", "http://k:s@b"] {
+            assert!(http_url(text).is_err(), "{text}");
         }
     }
 
