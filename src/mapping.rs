@@ -28,7 +28,7 @@ use translation::Translation;
 use crate::{
     message::{Message, Qos},
     presence::adapter::Adapter,
-    settings::{MqttBroker, RocketMqCluster},
+    settings::{BrokerApi, MqttBroker, RocketMqCluster},
 };
 
 /// One route of a mapping file, with the brokers it joins.
@@ -115,6 +115,8 @@ pub struct FromEvents {
     pub grace: Option<Duration>,
     /// Whether only clients whose ids have a group (LMQ-2.1) make notices.
     pub grouped: bool,
+    /// Where the broker lists its clients, if it does.
+    pub api: Option<BrokerApi>,
 }
 
 /// How a broker's events get here.

@@ -4,6 +4,8 @@
 //! without an end, nor take more of one than fits in memory.
 
 #[cfg(test)]
+pub(super) mod fake;
+#[cfg(test)]
 mod tests;
 
 use std::{io, time::Duration};

@@ -20,8 +20,10 @@ use crate::lmq::notice::{ChannelId, EventType, Notice};
 
 /// What is remembered of connections that are over, for each client.
 const PAST: usize = 4;
-/// For how long, in milliseconds by the broker's clock: no broker shuffles its events further than that.
-const REMEMBERED: u64 = 600_000;
+/// For how long, in milliseconds by the broker's clock: no broker shuffles its events further than that, and no view
+/// remembers a channel that has ended for longer, so that a connection which was taken for dead, and is there after all,
+/// may then have its old one.
+const REMEMBERED: u64 = 1_500_000;
 /// An end whose beginning has not come for this long, in milliseconds, has none.
 const PATIENCE: u64 = 60_000;
 /// How far a broker's list of its connections may be behind what it has told of them, in milliseconds.
@@ -102,6 +104,13 @@ impl Connections {
         }
     }
 
+    /// Takes up a connection of which it is not known whether anybody has been told.
+    pub fn restore_unsure(&mut self, client_id: String, channel: Channel) {
+        let open = &mut self.clients.entry(client_id).or_default().open;
+        let place = open.partition_point(|open| open.at <= channel.at);
+        open.insert(place, Channel { unsure: true, ..channel });
+    }
+
     /// All clients of which something is known.
     pub fn clients(&self) -> impl Iterator<Item = (&str, &Client)> {
         self.clients.iter().map(|(id, client)| (id.as_str(), client))
@@ -124,7 +133,8 @@ impl Connections {
         }
         let client = self.clients.entry(event.client_id.clone()).or_default();
         let mut told = Told { client_id: &event.client_id, notices: Vec::new() };
-        if client.open.iter().any(|open| open.id == channel.id) {
+        if let Some(open) = client.open.iter_mut().find(|open| open.id == channel.id) {
+            open.unsure = false;
             told.connect(&channel);
             return told.notices;
         }
@@ -200,9 +210,9 @@ impl Connections {
         self.clients.iter().filter(|(_, client)| has(client)).map(|(id, _)| id.clone()).collect()
     }
 
-    /// Ends what never began for us, and forgets what is over for long, by the broker's clock, unless that is still to be
-    /// compared with a list: each client that has notices of that.
-    pub fn forget(&mut self, now: u64, compared: bool) -> Vec<(String, Vec<Notice>)> {
+    /// Forgets what is over for long, by the broker's clock, and ends what never began for us: each client that has
+    /// notices of that.
+    pub fn forget(&mut self, now: u64) -> Vec<(String, Vec<Notice>)> {
         let mut changed = Vec::new();
         self.clients.retain(|client_id, client| {
             let mut told = Told { client_id, notices: Vec::new() };
@@ -213,7 +223,7 @@ impl Connections {
                     told.end(&past.unseen(client_id), end, past.at);
                 }
             }
-            client.past.retain(|past| !compared || past.at + REMEMBERED > now);
+            client.past.retain(|past| past.at + REMEMBERED > now);
             if !told.notices.is_empty() {
                 changed.push((client_id.clone(), told.notices));
             }
@@ -234,6 +244,11 @@ impl Client {
     /// Whether an end is that of a connection that was taken over, which has been told.
     fn is_owed(&mut self, event: &Disconnected) -> bool {
         event.end != End::TakenOver && self.owed.take().is_some_and(|since| event.at <= since + OWED)
+    }
+
+    /// Its connections, in the order in which they began.
+    pub fn open(&self) -> &[Channel] {
+        &self.open
     }
 
     fn close_all(&mut self, end: End, at: u64, sure: u64, told: &mut Told<'_>) {

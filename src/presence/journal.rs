@@ -8,6 +8,7 @@
 mod tests;
 
 use std::{
+    collections::HashMap,
     fs::{self, File, OpenOptions},
     io::{self, BufRead, BufReader, Write},
     os::unix::fs::{FileExt, OpenOptionsExt},
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
 use super::{
-    connections::{Client, Connections},
+    connections::{Channel, Client, Connections},
     ledger::{Event, Key, Ledger},
     lifeline::Known,
 };
@@ -41,6 +42,9 @@ struct Line {
     /// When the broker started.
     #[serde(rename = "b", skip_serializing_if = "Option::is_none")]
     broker: Option<Known>,
+    /// A client id, with a connection of which others are about to be told.
+    #[serde(rename = "t", skip_serializing_if = "Option::is_none")]
+    tells: Option<(String, Channel)>,
     /// A group that has had notices.
     #[serde(rename = "g", skip_serializing_if = "Option::is_none")]
     group: Option<String>,
@@ -83,9 +87,9 @@ impl Journal {
             known: None,
             groups: Vec::new(),
         };
-        let (lines, whole) = match File::open(&path) {
+        let (lines, whole, unsure) = match File::open(&path) {
             Ok(file) => read(&file, &mut restored)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => (0, 0),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (0, 0, Vec::new()),
             Err(error) => return Err(error),
         };
         let mut options = OpenOptions::new();
@@ -99,7 +103,13 @@ impl Journal {
             // Unreadable is as if never: what happened since is not known then.
             known.heard = last_heard(&heard).unwrap_or(0);
         }
-        Ok((Self { path, file, heard, lines, text: Vec::new() }, restored))
+        let mut journal = Self { path, file, heard, lines, text: Vec::new() };
+        for client_id in unsure {
+            // Else the next process would find it unsure again, whatever came of it.
+            let client = restored.connections.client(&client_id).cloned().unwrap_or_default();
+            journal.line(&Line { client: Some((client_id, client)), ..Line::default() });
+        }
+        Ok((journal, restored))
     }
 
     /// Notes events that are done.
@@ -117,6 +127,12 @@ impl Journal {
                 });
             }
         }
+    }
+
+    /// Notes, before anybody is told, that a connection has begun. For what nobody tells the bridge twice: whoever has
+    /// been told must some time be told of its end.
+    pub fn tells(&mut self, client_id: &str, channel: &Channel) {
+        self.line(&Line { tells: Some((client_id.to_owned(), channel.clone())), ..Line::default() });
     }
 
     /// Notes that a group has notices.
@@ -203,27 +219,37 @@ fn replace(path: &Path, old: &Path, text: &[u8]) -> io::Result<File> {
     OpenOptions::new().append(true).open(old)
 }
 
-/// How many lines there are, and how many bytes up to the end of the last whole one.
-fn read(file: &File, restored: &mut Restored) -> io::Result<(usize, u64)> {
+/// How many lines there are, how many bytes up to the end of the last whole one, and the clients with a connection of
+/// which others may have been told or not.
+fn read(file: &File, restored: &mut Restored) -> io::Result<(usize, u64, Vec<String>)> {
     let mut reader = BufReader::new(file);
     let (mut lines, mut whole, mut text) = (0, 0, Vec::new());
+    let mut unsure = HashMap::new();
     loop {
         text.clear();
         let length = reader.read_until(b'\n', &mut text)?;
         if text.last() != Some(&b'\n') {
-            return Ok((lines, whole));
+            break;
         }
         lines += 1;
         whole += length as u64;
         // A line that was cut off by a full disk and written again is no line.
         let Ok(line) = serde_json::from_slice::<Line>(&text) else { continue };
+        unsure.extend(line.tells.map(|(client_id, channel)| (channel.id, (client_id, channel))));
         if let Some((client_id, client)) = line.client {
+            client.open().iter().for_each(|open| drop(unsure.remove(&open.id)));
             restored.connections.restore(client_id, client);
         }
         restored.ledger.restore(line.key);
         restored.known = line.broker.or(restored.known);
         restored.groups.extend(line.group);
     }
+    let mut clients = Vec::new();
+    for (client_id, channel) in unsure.into_values() {
+        restored.connections.restore_unsure(client_id.clone(), channel);
+        clients.push(client_id);
+    }
+    Ok((lines, whole, clients))
 }
 
 fn last_heard(file: &File) -> Option<u64> {

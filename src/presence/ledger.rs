@@ -72,7 +72,7 @@ impl Ledger {
         if let Some(key) = key {
             self.know(key);
         }
-        let event = self.first_event + self.events.len() as u64;
+        let event = self.mark();
         let ticket = self.first_notice + self.notices.len() as u64;
         self.notices.extend(std::iter::repeat_n(Some(event), notices));
         self.events.push_back(Event { source, key, changed, broker, waiting: notices });
@@ -98,6 +98,16 @@ impl Ledger {
         let ready = self.events.iter().take_while(|event| event.waiting == 0).count();
         self.first_event += ready as u64;
         self.events.drain(..ready).collect()
+    }
+
+    /// What to ask [`Self::is_done`] for to learn when all events so far are done.
+    pub fn mark(&self) -> u64 {
+        self.first_event + self.events.len() as u64
+    }
+
+    /// Whether all events up to a mark are done.
+    pub fn is_done(&self, mark: u64) -> bool {
+        mark <= self.first_event
     }
 
     /// Events that are not done.
@@ -150,6 +160,21 @@ mod tests {
         ledger.settle(99);
         ledger.settle(3);
         assert_eq!(sources(ledger.done()), [None]);
+    }
+
+    #[test]
+    fn a_mark_is_reached_when_all_before_it_is_done() {
+        let mut ledger = Ledger::default();
+        assert!(ledger.is_done(ledger.mark()));
+        ledger.open(None, None, Vec::new(), None, 1);
+        let mark = ledger.mark();
+        ledger.open(None, None, Vec::new(), None, 1);
+        ledger.settle(1);
+        ledger.done();
+        assert!(!ledger.is_done(mark));
+        ledger.settle(0);
+        ledger.done();
+        assert!(ledger.is_done(mark));
     }
 
     #[test]

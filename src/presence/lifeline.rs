@@ -65,7 +65,7 @@ pub enum Verdict {
         /// Events from then on are certain.
         until: u64,
     },
-    /// All that happened since `since`, by the broker's clock, is known, and nothing was open before that still is.
+    /// Who was connected at `since`, by the broker's clock, is known, and all that has happened since.
     Whole {
         /// By the broker's clock.
         since: u64,
@@ -194,6 +194,12 @@ impl Lifeline {
         let trouble = self.loss.is_some_and(|(_, found)| now.saturating_sub(found) < TROUBLE)
             || self.late_at.is_some_and(|at| now.saturating_sub(at) < TROUBLE);
         (count > before && trouble).then(|| self.gap(now))
+    }
+
+    /// What is known of clients has been compared with the broker's list of them, asked for at `asked`.
+    pub fn compared(&mut self, asked: u64) -> Option<Verdict> {
+        let until = self.known.gap.take()?;
+        Some(Verdict::Whole { since: until.max(whole_second(self.broker_time(asked))) })
     }
 
     /// Time passes.

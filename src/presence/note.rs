@@ -14,7 +14,8 @@ pub enum Note {
         /// In milliseconds since the epoch, by the broker's clock.
         until: u64,
     },
-    /// Nothing of what was open before `since` at this route's broker still is, and all that came since is known.
+    /// Who was connected to this route's broker at `since` is known, and all that has happened since: the ends that this
+    /// brought to light are told as notices.
     Whole {
         /// The status route.
         source: String,

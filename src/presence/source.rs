@@ -4,6 +4,8 @@
 //! it changed is on disk; an event that comes again makes nothing twice. It must never take silence for knowledge:
 //! where events may be missing, it says so (see `presence::lifeline`).
 
+mod findings;
+mod lister;
 #[cfg(test)]
 mod tests;
 
@@ -15,23 +17,25 @@ use std::{
 };
 
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
+use self::lister::Lister;
 use super::{
     adapter::{Adapter, Reading},
     connections::{Channel, Connections},
     event::Said,
     journal::{Journal, Restored},
     ledger::{Key, Ledger},
-    lifeline::{Known, Lifeline, Reliance, Verdict},
+    lifeline::{Known, Lifeline, Reliance},
     note::Note,
 };
 use crate::{
     clock::epoch_millis,
     delivery::{Delivery, SourceHandle, SourceLink, Ticket},
-    lmq::notice::{GROUP_END, Notice, group_and_device},
+    lmq::notice::{EventType, GROUP_END, Notice, group_and_device},
     mapping::hash::Hash,
     message::{Message, Topic},
+    settings::BrokerApi,
     telemetry::EndState,
 };
 
@@ -58,6 +62,8 @@ pub struct Options {
     pub groups: BTreeSet<String>,
     /// Whether events are posted: their topic is the name of the hook then.
     pub webhook: bool,
+    /// Where the broker lists its clients, if it does.
+    pub api: Option<BrokerApi>,
 }
 
 /// Reads events from `events` until the link closes, and hands on notices. Gives up only when the disk cannot be read.
@@ -81,6 +87,9 @@ struct Source {
     beginnings: u64,
     /// What follows from the broker's life is not stored yet.
     verdicts: usize,
+    lister: Lister,
+    /// A list was compared: up to where what it made is to be stored, and when it was asked for.
+    compared: Option<(u64, u64)>,
     /// The bridge's clock, which never shows a time twice.
     clock: u64,
 }
@@ -91,6 +100,7 @@ impl Source {
         let grace = options.grace.map(|grace| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
         let reliance = if options.webhook { Reliance::WhileConnected } else { options.adapter.reliance() };
         let lifeline = Lifeline::new(reliance, grace, restored.known, now);
+        let lister = Lister::new(&options.route, options.adapter, options.api.clone());
         let Restored { connections, ledger, groups, .. } = restored;
         let groups = groups.into_iter().chain(options.groups.iter().cloned()).collect();
         Self {
@@ -104,6 +114,8 @@ impl Source {
             waiting: VecDeque::new(),
             beginnings: 0,
             verdicts: 0,
+            lister,
+            compared: None,
             clock: now,
         }
     }
@@ -141,6 +153,11 @@ impl Source {
                     }
                     None => break,
                 },
+                (asked, clients) = self.lister.listed(), if reading => {
+                    self.look();
+                    self.compare(asked, &clients);
+                    self.acknowledge(&events).await;
+                }
                 _ = tick.tick() => {
                     ticks += 1;
                     self.tick(ticks % FORGET == 0);
@@ -191,8 +208,11 @@ impl Source {
         let now = self.now();
         let verdict = self.lifeline.tick(now);
         self.follow(verdict);
+        if self.state.reason().is_none() {
+            self.lister.tick(now);
+        }
         if forget {
-            for (client_id, notices) in self.connections.forget(self.lifeline.broker_time(now), true) {
+            for (client_id, notices) in self.connections.forget(self.lifeline.broker_time(now)) {
                 self.hand_on(None, None, &client_id, notices);
             }
         }
@@ -268,65 +288,16 @@ impl Source {
             _ => {}
         }
         let client = self.connections.client(client_id).cloned().unwrap_or_default();
+        if key.is_none() {
+            let begins = |open: &&Channel| {
+                notices.iter().any(|told| told.event_type == EventType::Connect && told.channel_id == open.id)
+            };
+            client.open().iter().filter(begins).for_each(|open| self.journal.tells(client_id, open));
+        }
         let changed = vec![(client_id.to_owned(), client)];
         let first = self.ledger.open(source, key, changed, None, notices.len());
         for (ticket, notice) in (first..).zip(notices) {
             self.waiting.push_back(delivery(ticket, message(&self.options.route, &notice)));
-        }
-    }
-
-    /// Does what follows from the broker's life.
-    fn follow(&mut self, verdicts: impl IntoIterator<Item = Verdict>) {
-        for verdict in verdicts {
-            self.verdicts += 1;
-            // Until what follows is stored, the next process must not take the time for one without a gap.
-            self.keep_heard(0);
-            let route = self.options.route.clone();
-            let now = self.lifeline.broker_time(self.clock);
-            match verdict {
-                Verdict::Gone => {
-                    let clients = self.end(|_| true, now);
-                    warn!(%route, clients, "the broker has been away for the grace time: its clients count as gone");
-                }
-                Verdict::Restarted { heard_before, began_before } => {
-                    let over = |open: &Channel| open.heard < heard_before || open.at < began_before;
-                    let clients = self.end(over, began_before.max(1));
-                    info!(%route, clients, "the broker was restarted: what was connected to it is gone");
-                }
-                Verdict::Gap { until } => {
-                    info!(%route, until, "events may be missing: clients are unknown until something is heard of them");
-                    self.note(&Note::Gap { source: route, until });
-                }
-                Verdict::Whole { since } => self.note(&Note::Whole { source: route, since }),
-            }
-            self.ledger.open(None, None, Vec::new(), Some(self.lifeline.known()), 0);
-        }
-    }
-
-    fn end(&mut self, over: impl Fn(&Channel) -> bool, at: u64) -> usize {
-        let clients = self.connections.having(&over);
-        for client_id in &clients {
-            let notices = self.connections.lost(client_id, &over, at, self.clock);
-            self.hand_on(None, None, client_id, notices);
-        }
-        clients.len()
-    }
-
-    /// Tells all views, through the topics that they read.
-    fn note(&mut self, note: &Note) {
-        let grouped = self.options.grouped;
-        let clients =
-            if grouped { self.groups.iter().map(|group| of_group(group)).collect() } else { vec![String::new()] };
-        self.tell(note, clients);
-    }
-
-    fn tell(&mut self, note: &Note, clients: Vec<String>) {
-        let first = self.ledger.open(None, None, Vec::new(), None, clients.len());
-        for (ticket, client_id) in (first..).zip(clients) {
-            let mut message = Message::new(Topic::from_parts("", ""), note.to_body());
-            message.tag = Some(Note::TAG.to_owned());
-            message.client_id = Some(client_id);
-            self.waiting.push_back(delivery(ticket, message));
         }
     }
 
@@ -347,6 +318,7 @@ impl Source {
         if self.verdicts == 0 {
             self.keep_heard(self.lifeline.known().heard);
         }
+        self.conclude();
         let tickets: Vec<Ticket> = done.iter().filter_map(|event| event.source).collect();
         if !tickets.is_empty() {
             // A source that is gone hands its events on again.

@@ -20,6 +20,7 @@ pub(super) async fn run(from: &FromEvents, route: &str, settings: &Settings, doo
         grouped: from.grouped,
         groups: groups(settings),
         webhook: matches!(from.via, Via::Webhook),
+        api: from.api.clone(),
     };
     let read = async {
         match &from.via {

@@ -148,6 +148,13 @@ pub(super) const RULES: &[Rule] = &[
     },
     Rule {
         within: &["src"],
+        outside: &["src/presence/api"],
+        never: &["hyper", "hyper_util", "http_body_util"],
+        except: &[],
+        why: "only a broker's list of clients is asked for over HTTP",
+    },
+    Rule {
+        within: &["src"],
         outside: &["src/telemetry"],
         never: &["prometheus_client"],
         except: &[],

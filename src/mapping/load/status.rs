@@ -13,8 +13,8 @@ use crate::{
     diagnostic::{At, Fault, did_you_mean},
     mapping::{From, FromEvents, FromMqtt, OnRefuse, Place, Route, Via},
     message::Qos,
-    presence::adapter::Adapter,
-    settings::{MqttBroker, Settings},
+    presence::{adapter::Adapter, roster::Roster},
+    settings::{BrokerApi, MqttBroker, Settings},
     toml_reader::Table,
 };
 
@@ -88,6 +88,7 @@ fn subscribed(from: &Table<'_>, at: At, route: &str, settings: &Settings) -> Sou
     let share = share(from);
     let grace = grace(from);
     let end = |(adapter, broker): (Adapter, Arc<MqttBroker>)| {
+        let api = api(from, adapter, &broker, &at);
         let client_id =
             client_id.as_ref().map_or_else(|| format!("{}-{route}", broker.client_id), |id| id.value.clone());
         let session = FromMqtt {
@@ -98,27 +99,52 @@ fn subscribed(from: &Table<'_>, at: At, route: &str, settings: &Settings) -> Sou
             qos: Qos::AtLeastOnce,
             forward_retained: true,
         };
-        From::Events(FromEvents { adapter, via: Via::Mqtt(session), grace, grouped: true })
+        From::Events(FromEvents { adapter, via: Via::Mqtt(session), grace, grouped: true, api })
     };
-    let identity_at = client_id.as_ref().map_or(at, |id| id.at.clone());
+    let identity_at = client_id.as_ref().map_or_else(|| at.clone(), |id| id.at.clone());
     Source { from: adapter.zip(broker).map(end), kind: Kind::Events, identity_at }
 }
 
 /// Events that the broker posts.
 fn posted(from: &Table<'_>, at: At, settings: &Settings) -> Source {
     let adapter = adapter(from, "webhook", Adapter::has_webhook);
-    for key in SESSION_KEYS.into_iter().chain(["broker"]) {
+    for key in SESSION_KEYS {
         if let Some(at) = from.key_at(key) {
             let message = format!("`{}` has no meaning for a webhook", from.name(key));
             from.faults().add(Fault::error(at, message, "not used"));
         }
     }
+    let api = adapter.and_then(|adapter| posted_api(from, adapter, settings));
     if settings.http.hooks.is_none() {
         let fault = Fault::error(at.clone(), "no listener takes webhooks", "needs one");
         from.faults().add(fault.hint("add `hooks = \"127.0.0.1:8482\"` to `[http]` in the settings"));
     }
-    let end = |adapter| From::Events(FromEvents { adapter, via: Via::Webhook, grace: None, grouped: true });
+    let end = |adapter| From::Events(FromEvents { adapter, via: Via::Webhook, grace: None, grouped: true, api });
     Source { from: adapter.map(end), kind: Kind::Events, identity_at: at }
+}
+
+/// Who posts needs no broker; one that is named is asked for its list of clients.
+fn posted_api(from: &Table<'_>, adapter: Adapter, settings: &Settings) -> Option<BrokerApi> {
+    let at = from.key_at("broker")?;
+    let broker = pick::<MqttBroker>(from, settings, &at)?;
+    if broker.api.is_none() {
+        let message =
+            format!("`{}` has no effect: `{}` has no `api` in the settings", from.name("broker"), broker.name);
+        let hint = format!("of who posts, only the list of clients is asked for: add `[mqtt.{}.api]`", broker.name);
+        from.faults().add(Fault::error(at.clone(), message, "not used").hint(hint));
+    }
+    api(from, adapter, &broker, &at)
+}
+
+/// Where the list of clients is asked for, if it is.
+fn api(from: &Table<'_>, adapter: Adapter, broker: &MqttBroker, at: &At) -> Option<BrokerApi> {
+    let api = broker.api.clone()?;
+    if Roster::new(adapter).is_none() {
+        let message = format!("the list of clients of `{}` is not understood", adapter.name());
+        let hint = format!("take `[mqtt.{}.api]` out of the settings; it is for `emqx` and `rmqtt`", broker.name);
+        from.faults().add(Fault::error(at.clone(), message, "has an `api`").hint(hint));
+    }
+    Some(api)
 }
 
 fn adapter(from: &Table<'_>, key: &'static str, fits: impl Fn(Adapter) -> bool) -> Option<Adapter> {

@@ -318,3 +318,59 @@ order_by = "none"
 "#;
     insta::assert_snapshot!(faults(ONE_OF_EACH, text));
 }
+
+const WITH_API: &str = r#"
+[mqtt.edge]
+url = "mqtt://edge"
+[mqtt.edge.api]
+url = "http://edge:18083"
+[mqtt.plain]
+url = "mqtt://plain"
+[rocketmq.main]
+name_servers = "ns"
+[http]
+hooks = "127.0.0.1:8482"
+"#;
+
+#[test]
+fn a_status_route_asks_the_broker_that_it_names_for_its_clients() {
+    let mapping = fine(
+        WITH_API,
+        r#"
+[[status]]
+name = "subscribed"
+from = { events = "emqx", broker = "edge" }
+[[status]]
+name = "posted"
+from = { webhook = "rmqtt", broker = "edge" }
+[[status]]
+name = "unnamed"
+from.webhook = "emqx"
+[[status]]
+name = "without"
+from = { events = "emqx", broker = "plain" }
+"#,
+    );
+    let asks = mapping.routes.iter().map(|route| match &route.from {
+        From::Events(events) => events.api.as_ref().map(|api| api.url.to_string()),
+        _ => panic!("reads events"),
+    });
+    let edge = || Some("http://edge:18083".to_owned());
+    assert_eq!(asks.collect::<Vec<_>>(), [edge(), edge(), None, None]);
+}
+
+#[test]
+fn a_list_that_could_not_be_asked_for_is_a_fault() {
+    let text = r#"
+[[status]]
+name = "a"
+from = { events = "mosquitto", broker = "edge" }
+[[status]]
+name = "b"
+from = { webhook = "vernemq", broker = "edge" }
+[[status]]
+name = "c"
+from = { webhook = "emqx", broker = "plain" }
+"#;
+    insta::assert_snapshot!(faults(WITH_API, text));
+}

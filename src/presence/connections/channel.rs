@@ -31,6 +31,9 @@ pub struct Channel {
     /// The broker said that a connection was opened before it said whose it is.
     #[serde(rename = "s", default)]
     pub(super) announced: bool,
+    /// The last process may have been killed before it told anybody.
+    #[serde(rename = "u", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) unsure: bool,
 }
 
 impl Channel {
@@ -45,7 +48,7 @@ impl Channel {
             }
             Identity::Peer | Identity::Latest => (id(&["connect", client_id, peer, &event.at.to_string()]), None),
         };
-        Self { id, name, peer: peer.clone(), at: event.at, heard, announced: false }
+        Self { id, name, peer: peer.clone(), at: event.at, heard, announced: false, unsure: false }
     }
 
     /// The channel of a connection that was told to have ended at `ended`, but is there: one that nobody has been told
@@ -62,7 +65,7 @@ impl Channel {
             Identity::Named(name) => (id(&["named", &event.client_id, name]), Some(name.clone())),
             Identity::Peer | Identity::Latest => (id(&["end", &event.client_id, &event.peer, &at]), None),
         };
-        Self { id, name, peer: event.peer.clone(), at: event.at, heard: event.at, announced: false }
+        Self { id, name, peer: event.peer.clone(), at: event.at, heard: event.at, announced: false, unsure: false }
     }
 
     /// What the event that ends it may name it by.

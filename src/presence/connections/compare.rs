@@ -50,9 +50,15 @@ impl Connections {
     /// A connection is in the list.
     fn found(&mut self, there: &Connected, when: When) -> Vec<Notice> {
         let client = self.clients.entry(there.client_id.clone()).or_default();
-        // Where a newer one is known, the list is behind.
-        let known = |open: &Channel| open.is(&there.identity, &there.peer) || open.at > there.at;
-        if client.open.iter().any(known) {
+        let mut told = Told { client_id: &there.client_id, notices: Vec::new() };
+        if let Some(open) = client.open.iter_mut().find(|open| open.is(&there.identity, &there.peer)) {
+            if std::mem::take(&mut open.unsure) {
+                told.connect(open);
+            }
+            return told.notices;
+        }
+        if client.open.iter().any(|open| open.at > there.at) {
+            // The list is behind.
             return Vec::new();
         }
         let ended = client.past.iter().rev().find(|past| past.at >= there.at && past.is(&there.identity, &there.peer));
@@ -60,7 +66,6 @@ impl Connections {
             return self.connected(there, when.now);
         };
         let channel = Channel::again(there, past.at, when.broker, when.now);
-        let mut told = Told { client_id: &there.client_id, notices: Vec::new() };
         client.close_all(End::TakenOver, when.broker, when.now, &mut told);
         told.connect(&channel);
         client.open.push(channel);
@@ -161,7 +166,6 @@ mod tests {
         let mut connections = Connections::new(false);
         let first = connections.connected(&came("a", 10), 10);
         connections.lost("a", |_| true, 60, 50_000);
-        connections.forget(u64::MAX, false);
         let changed = connections.compare(&[came("a", 10)], WHEN);
         assert_eq!(show(&changed), ["a 10 connect@500000"]);
         let again = changed[0].1[0].channel_id;
@@ -170,6 +174,17 @@ mod tests {
         let ended = connections.disconnected(&went("a", 10, 600_000), 110_000);
         assert_eq!((ended.len(), ended[0].channel_id), (2, again));
         assert!(connections.compare(&[came("a", 10)], When { asked: 111_000, ..WHEN }).is_empty());
+    }
+
+    #[test]
+    fn what_may_not_have_been_told_is_told_again_or_ended() {
+        let of = |client_id| Channel::of(&came(client_id, 10), 10);
+        for (list, told) in [(vec![came("a", 10)], "a 10 connect@10"), (vec![], "a 10 tcpclean@500000")] {
+            let mut connections = Connections::new(false);
+            connections.restore_unsure("a".into(), of("a"));
+            assert_eq!(show(&connections.compare(&list, WHEN)), [told]);
+            assert!(connections.compare(&list, WHEN).is_empty());
+        }
     }
 
     #[test]

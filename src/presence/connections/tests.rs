@@ -132,10 +132,10 @@ fn an_end_without_a_beginning_says_that_the_client_is_gone() {
     // Where events are shuffled, its beginning may still come; and when it does not, it never was.
     let (mut connections, mut channels) = (Connections::new(false), Vec::new());
     assert_eq!(connections.disconnected(&went("a:1", 20, Identity::Peer, End::Clean), 0), []);
-    assert_eq!(connections.forget(20 + PATIENCE, true), []);
-    let changed = connections.forget(21 + PATIENCE, true);
+    assert_eq!(connections.forget(20 + PATIENCE), []);
+    let changed = connections.forget(21 + PATIENCE);
     assert_eq!(show(&changed[0].1, &mut channels), "disconnect0@20 tcpclean0@20");
-    assert_eq!(connections.forget(20 + REMEMBERED, true), []);
+    assert_eq!(connections.forget(20 + REMEMBERED), []);
     assert_eq!(connections.clients().count(), 0);
 }
 

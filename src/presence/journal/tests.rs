@@ -40,6 +40,29 @@ async fn what_was_noted_is_known_to_the_next_process() {
 }
 
 #[tokio::test]
+async fn what_was_about_to_be_told_is_known_until_it_is_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut journal, restored) = Journal::open(folder.path(), "s", true).unwrap();
+    let Restored { mut connections, mut ledger, .. } = restored;
+    for (at, client_id) in [(5, "told"), (6, "untold")] {
+        connect(&mut connections, client_id, at);
+        journal.tells(client_id, &connections.client(client_id).unwrap().open()[0]);
+    }
+    note(&mut journal, &connections, &mut ledger, "told", (1, 1)).await;
+    drop(journal);
+
+    let (mut journal, restored) = Journal::open(folder.path(), "s", true).unwrap();
+    let mut after = restored.connections;
+    assert_eq!(after.client("told"), connections.client("told"));
+    assert_eq!(after.client("untold").unwrap().open()[0].id, connections.client("untold").unwrap().open()[0].id);
+    assert_ne!(after.client("untold"), connections.client("untold"));
+    after.lost("untold", |_| true, 7, 7);
+    note(&mut journal, &after, &mut ledger, "untold", (2, 2)).await;
+    let (_journal, restored) = Journal::open(folder.path(), "s", true).unwrap();
+    assert!(restored.connections.client("untold").is_none_or(|client| client.open().is_empty()));
+}
+
+#[tokio::test]
 async fn what_was_being_written_at_the_end_does_not_count_and_harms_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let (mut journal, restored) = Journal::open(folder.path(), "s", true).unwrap();

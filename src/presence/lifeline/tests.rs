@@ -163,3 +163,14 @@ fn what_a_restarted_broker_tells_again_does_not_leave_a_gap_open() {
     assert_eq!(verdicts.last(), Some(&Verdict::Whole { since: T + 61_000 }));
     assert_eq!(lifeline.known().gap, None);
 }
+
+#[test]
+fn a_list_ends_a_gap_and_nothing_else() {
+    let mut lifeline = Lifeline::new(Reliance::WhileConnected, None, None, T);
+    let Some(Verdict::Gap { until }) = lifeline.found(true, T) else { panic!("nobody listened") };
+    assert_eq!(lifeline.compared(T + 1), Some(Verdict::Whole { since: until }));
+    assert_eq!((lifeline.compared(T + 60_000), lifeline.known().gap), (None, None));
+    lifeline.lost(T + 70_000);
+    lifeline.found(true, T + 71_000);
+    assert_eq!(lifeline.compared(T + 90_000), Some(Verdict::Whole { since: T + 90_000 }));
+}

@@ -1,3 +1,5 @@
+mod lists;
+
 use tokio::time::timeout;
 
 use super::*;
@@ -26,18 +28,23 @@ fn options() -> Options {
         grouped: true,
         groups: BTreeSet::from(["GID_a".to_owned()]),
         webhook: false,
+        api: None,
     }
 }
 
 impl Bench {
     fn start(data_dir: &Path, kept: bool) -> Self {
+        Self::with(options(), data_dir, kept)
+    }
+
+    fn with(options: Options, data_dir: &Path, kept: bool) -> Self {
         let telemetry = Telemetry::default().route("s", "edge", "main", "file");
         let (link, notices) = source_link(telemetry.source.clone());
         let (events, handle) = source_link(telemetry.source.clone());
         events.state.began(kept);
         events.state.up();
         let data_dir = data_dir.to_owned();
-        let running = tokio::spawn(async move { run(options(), &data_dir, handle, link).await });
+        let running = tokio::spawn(async move { run(options, &data_dir, handle, link).await });
         Self { events, notices, next: 0, running }
     }
 
