@@ -90,7 +90,7 @@ struct Source {
     lister: Lister,
     /// A list was compared: up to where what it made is to be stored, and when it was asked for.
     compared: Option<(u64, u64)>,
-    /// The bridge's clock, which never shows a time twice.
+    /// The bridge's clock, which never runs back.
     clock: u64,
 }
 
@@ -181,22 +181,31 @@ impl Source {
     }
 
     fn now(&mut self) -> u64 {
+        self.clock = epoch_millis().max(self.clock);
+        self.clock
+    }
+
+    /// A time that is later than that of all that was heard so far. Not for each event: of a thousand in a second, that
+    /// clock would run ahead of the others'.
+    fn later(&mut self) -> u64 {
         self.clock = epoch_millis().max(self.clock + 1);
         self.clock
     }
 
     /// Sees whether the way to the broker has come or gone.
     fn look(&mut self) {
-        let now = self.now();
         let (beginnings, kept) = self.state.beginnings();
         let verdict = if beginnings > self.beginnings {
             self.beginnings = beginnings;
+            let now = self.later();
             self.lifeline.lost(now);
             self.lifeline.found(kept, now)
         } else if self.state.reason().is_some() {
+            let now = self.later();
             self.lifeline.lost(now);
             None
         } else {
+            let now = self.now();
             self.lifeline.alive(now);
             None
         };

@@ -233,3 +233,18 @@ async fn a_takeover_is_told_in_the_order_of_the_lines() {
     assert_eq!(events, [(EventType::Connect, ip(1)), (EventType::TcpClean, ip(1)), (EventType::Connect, ip(2))]);
     bench.stop().await;
 }
+
+#[tokio::test]
+async fn thousands_of_events_at_once_are_not_late() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bench = Bench::first(folder.path()).await;
+    let (came, went) = (came(1).replace("GID_a@@@1", "plain"), went().replace("GID_a@@@1", "plain"));
+    let lines: Vec<_> = (1..=20_000).map(|id| (id, if id % 2 == 1 { came.as_str() } else { went.as_str() })).collect();
+    bench.says(&lines, false).await;
+    let mut acknowledged = 0;
+    while acknowledged < lines.len() {
+        acknowledged += bench.acknowledged().await.len();
+    }
+    assert!(bench.notices.deliveries.try_recv().is_err(), "a gap was told");
+    bench.stop().await;
+}
