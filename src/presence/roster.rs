@@ -116,7 +116,7 @@ impl Span {
         let within = self.from + 1..self.to;
         let median = times.get(times.len() / 2).copied().filter(|time| within.contains(time));
         let middle = median.unwrap_or_else(|| self.from.midpoint(self.to));
-        within.contains(&middle).then(|| [Self { from: middle, ..self }, Self { to: middle, ..self }])
+        within.contains(&middle).then_some([Self { from: middle, ..self }, Self { to: middle, ..self }])
     }
 }
 

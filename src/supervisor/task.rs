@@ -130,7 +130,7 @@ fn spawn_source(route: Arc<Route>, settings: &Arc<Settings>, doors: &Doors, link
                 let id = format!("{}@{}", route.name, instance(&settings.data_dir));
                 rocketmq::source::run(from.clone(), id, settings.limits, link).await;
             }
-            From::Events(from) => events::run(from, &route.name, &settings, &doors, link).await,
+            From::Events(from) => Box::pin(events::run(from, &route.name, &settings, &doors, link)).await,
         }
     })
 }

@@ -57,7 +57,7 @@ pub(super) fn draft(table: Table<'_>, file: &Arc<PathBuf>, context: Context<'_>)
 
 fn events(from: Table<'_>, route: &str, settings: &Settings) -> Option<Source> {
     let source = match (from.key_at("events"), from.key_at("webhook")) {
-        (Some(at), None) => Some(subscribed(&from, at, route, settings)),
+        (Some(at), None) => Some(subscribed(&from, &at, route, settings)),
         (None, Some(at)) => Some(posted(&from, at, settings)),
         (Some(events), Some(webhook)) => {
             let fault = Fault::error(webhook, "a status route has one source", "a second source");
@@ -81,9 +81,9 @@ fn events(from: Table<'_>, route: &str, settings: &Settings) -> Option<Source> {
 const SESSION_KEYS: [&str; 3] = ["grace", "share", "client_id"];
 
 /// Events that the broker publishes.
-fn subscribed(from: &Table<'_>, at: At, route: &str, settings: &Settings) -> Source {
+fn subscribed(from: &Table<'_>, at: &At, route: &str, settings: &Settings) -> Source {
     let adapter = adapter(from, "events", |adapter| !adapter.filters().is_empty());
-    let broker = pick::<MqttBroker>(from, settings, &at);
+    let broker = pick::<MqttBroker>(from, settings, at);
     let client_id = from.filled_text("client_id");
     let share = share(from);
     let grace = grace(from);

@@ -79,16 +79,16 @@ fn the_end_of_a_web_socket_that_was_taken_over_is_told_after_the_takeover() {
     // As Mosquitto 2.0 has it: the error, the new connection, and then the end of the old one.
     let told = [
         connections.connected(&came("::ffff:a:1", 10, Identity::Latest), 0),
-        connections.disconnected(&end(20, End::TakenOver)),
+        connections.disconnected(&end(20, End::TakenOver), 0),
         connections.connected(&came("a:2", 20, Identity::Latest), 0),
-        connections.disconnected(&end(20, End::Lost)),
+        connections.disconnected(&end(20, End::Lost), 0),
     ];
     assert_eq!(show(&told.concat(), &mut channels), "connect0@10 tcpclean0@20 connect1@20");
-    assert_eq!(show(&connections.disconnected(&end(25, End::Lost)), &mut channels), "tcpclean1@25");
+    assert_eq!(show(&connections.disconnected(&end(25, End::Lost), 0), &mut channels), "tcpclean1@25");
     // An end that does not come is not waited for.
     connections.connected(&came("::ffff:a:3", 30, Identity::Latest), 0);
     connections.connected(&came("::ffff:a:4", 40, Identity::Latest), 0);
-    let late = connections.disconnected(&end(40 + OWED + 1, End::Clean));
+    let late = connections.disconnected(&end(40 + OWED + 1, End::Clean), 0);
     assert_eq!(late.len(), 2);
 }
 
