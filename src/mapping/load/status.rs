@@ -88,7 +88,7 @@ fn subscribed(from: &Table<'_>, at: &At, route: &str, settings: &Settings) -> So
     let share = share(from);
     let grace = grace(from);
     let end = |(adapter, broker): (Adapter, Arc<MqttBroker>)| {
-        let api = api(from, adapter, &broker, &at);
+        let api = api(from, adapter, &broker, at);
         let client_id =
             client_id.as_ref().map_or_else(|| format!("{}-{route}", broker.client_id), |id| id.value.clone());
         let session = FromMqtt {

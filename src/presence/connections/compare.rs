@@ -209,7 +209,9 @@ mod tests {
             let clients: BTreeMap<_, _> = clients.into_iter().map(|(id, known, there)| (id, (known, there))).collect();
             for (id, (known, there)) in clients {
                 let id = format!("c{id}");
-                known.into_iter().for_each(|at| told.extend(connections.connected(&came(&id, at), at)));
+                for at in known {
+                    told.extend(connections.connected(&came(&id, at), at));
+                }
                 list.extend(there.map(|at| came(&id, at)));
                 if lost {
                     told.extend(connections.lost(&id, |_| true, 70, 80));
