@@ -44,7 +44,7 @@ struct Bounds {
     request: Duration,
     /// All requests together.
     list: Duration,
-    /// Bytes of an answer: 5,000 clients take 5 to 8 MB, more where their wills are long.
+    /// Bytes of an answer: RMQTT's largest takes 25 MB, more where clients have long wills.
     answer: usize,
 }
 

@@ -16,8 +16,6 @@ use super::{
     event::Connected,
 };
 
-/// Clients that are asked for at once. EMQX gives up to 10,000 since 5.5; RMQTT as its `max_row_limit` says.
-const ROWS: usize = 5_000;
 /// The end of the year 9999, in seconds since the epoch: no client connects later.
 const END: u64 = 253_402_300_799;
 

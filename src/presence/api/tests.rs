@@ -41,7 +41,7 @@ async fn rmqtt_is_asked_with_its_token_step_by_step() {
     api.login = Some(ApiLogin::Bearer(Secret::new("t")));
     let clients = clients(&api, Adapter::Rmqtt).await.unwrap();
     assert_eq!((clients.len(), clients[0].peer.as_str()), (1, "10.0.0.1:5"));
-    for path in ["/brokers ", "/plugins/1/", "/clients?connected=true&_limit=5000&", "/brokers "] {
+    for path in ["/brokers ", "/plugins/1/", "/clients?connected=true&_limit=10000&", "/brokers "] {
         let head = heads.recv().await.unwrap();
         assert!(
             head.starts_with(&format!("GET /api/v1{path}")) && head.contains("authorization: Bearer t\r\n"),
