@@ -53,7 +53,7 @@ pub(super) async fn keep(
     restore(&board, &path);
     let (told, mut heard) = mpsc::channel(WAITING);
     let mut tails = JoinSet::new();
-    let mut read = Topics::new();
+    let (mut read, mut faults) = (Topics::new(), BTreeMap::new());
     let (mut tick, mut snapshot) = (interval(TICK), interval(SNAPSHOT));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     snapshot.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -73,7 +73,10 @@ pub(super) async fn keep(
                 }
                 read = topics;
             }
-            Some((topic, tailed)) = heard.recv() => take(&board, &topic, tailed),
+            Some((topic, tailed)) = heard.recv() => {
+                say(&mut faults, &topic, &tailed);
+                board.tailed(&topic, tailed, epoch_millis());
+            }
             _ = tick.tick() => {
                 board.tick(epoch_millis());
                 telemetry.online(board.clients());
@@ -84,11 +87,20 @@ pub(super) async fn keep(
     save(&board, &path).await;
 }
 
-fn take(board: &Board, topic: &str, tailed: Tailed) {
-    if let Tailed::Fault { reason, .. } = &tailed {
-        tracing::debug!(topic, reason, "notices cannot be read");
+/// Says once why the notices of a topic cannot be read, and once that they can.
+fn say(faults: &mut BTreeMap<String, String>, topic: &str, tailed: &Tailed) {
+    match tailed {
+        Tailed::Fault { reason, .. } if faults.get(topic) != Some(reason) => {
+            warn!(topic, reason, "notices cannot be read: who is online is unknown");
+            faults.insert(topic.to_owned(), reason.clone());
+        }
+        Tailed::Read { .. } | Tailed::AtEnd(_) | Tailed::Well(_) => {
+            if faults.remove(topic).is_some() {
+                info!(topic, "notices are read again");
+            }
+        }
+        Tailed::Fault { .. } | Tailed::Queues(_) => {}
     }
-    board.tailed(topic, tailed, epoch_millis());
 }
 
 /// Reads one topic on, from where the board is.
