@@ -68,7 +68,7 @@ pub struct Restored {
 pub struct Journal {
     path: PathBuf,
     file: File,
-    /// When the broker was last heard of, in a file of its own that is written over.
+    /// Up to when all has been heard of the broker, in a file of its own that is written over.
     heard: File,
     lines: usize,
     /// Lines to be written.
@@ -101,7 +101,7 @@ impl Journal {
         File::open(&folder)?.sync_all()?;
         if let Some(known) = &mut restored.known {
             // Unreadable is as if never: what happened since is not known then.
-            known.heard = last_heard(&heard).unwrap_or(0);
+            (known.heard, known.ahead) = last_heard(&heard).unwrap_or((0, None));
         }
         let mut journal = Self { path, file, heard, lines, text: Vec::new() };
         for client_id in unsure {
@@ -158,9 +158,11 @@ impl Journal {
         }
     }
 
-    /// Writes over when the broker was last heard of; no harm is done where that is lost.
-    pub fn heard(&self, at: u64) -> io::Result<()> {
-        self.heard.write_all_at(format!("{at:020}").as_bytes(), 0)
+    /// Writes over up to when all has been heard of the broker, and how far the bridge's clock is ahead of its; no harm
+    /// is done where that is lost.
+    pub fn heard(&self, at: u64, ahead: Option<i64>) -> io::Result<()> {
+        let ahead = ahead.map_or_else(String::new, |ahead| ahead.to_string());
+        self.heard.write_all_at(format!("{at:020} {ahead:>20}").as_bytes(), 0)
     }
 
     /// Writes the file anew when most of it is old.
@@ -252,8 +254,9 @@ fn read(file: &File, restored: &mut Restored) -> io::Result<(usize, u64, Vec<Str
     Ok((lines, whole, clients))
 }
 
-fn last_heard(file: &File) -> Option<u64> {
-    let mut text = [0; 20];
+fn last_heard(file: &File) -> Option<(u64, Option<i64>)> {
+    let mut text = [0; 41];
     file.read_exact_at(&mut text, 0).ok()?;
-    std::str::from_utf8(&text).ok()?.parse().ok()
+    let (at, ahead) = std::str::from_utf8(&text).ok()?.split_once(' ')?;
+    Some((at.parse().ok()?, ahead.trim_start().parse().ok()))
 }

@@ -15,7 +15,7 @@ const RECOGNISED: usize = 2_048;
 pub type Key = (u16, u64);
 
 /// An event that is done, or nearly.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Event {
     /// What its source wants back; nothing for what the bridge found out by itself.
     pub source: Option<Ticket>,
@@ -25,13 +25,15 @@ pub struct Event {
     pub changed: Vec<(String, Client)>,
     /// What is known of the broker since.
     pub broker: Option<Known>,
-    waiting: usize,
+    /// When it happened, in milliseconds since the epoch by the bridge's clock.
+    pub happened: u64,
 }
 
 /// The events of one status route.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    events: VecDeque<Event>,
+    /// Each with how many notices it waits for.
+    events: VecDeque<(Event, usize)>,
     first_event: u64,
     /// The event that each notice belongs to, from `first_notice` on; nothing once it is settled.
     notices: VecDeque<Option<u64>>,
@@ -55,28 +57,26 @@ impl Ledger {
 
     /// The keys of the latest events that are done, oldest first.
     pub fn recent(&self) -> impl Iterator<Item = Key> {
-        let waiting = self.events.iter().filter(|event| event.key.is_some()).count();
+        let waiting = self.events.iter().filter(|(event, _)| event.key.is_some()).count();
         let done = self.recent.len().saturating_sub(waiting);
         self.recent.iter().take(done).copied()
     }
 
     /// Takes an event in. Its notices get tickets from the one that is returned on.
-    pub fn open(
-        &mut self,
-        source: Option<Ticket>,
-        key: Option<Key>,
-        changed: Vec<(String, Client)>,
-        broker: Option<Known>,
-        notices: usize,
-    ) -> Ticket {
-        if let Some(key) = key {
+    pub fn open(&mut self, event: Event, notices: usize) -> Ticket {
+        if let Some(key) = event.key {
             self.know(key);
         }
-        let event = self.mark();
+        let number = self.mark();
         let ticket = self.first_notice + self.notices.len() as u64;
-        self.notices.extend(std::iter::repeat_n(Some(event), notices));
-        self.events.push_back(Event { source, key, changed, broker, waiting: notices });
+        self.notices.extend(std::iter::repeat_n(Some(number), notices));
+        self.events.push_back((event, notices));
         ticket
+    }
+
+    /// When the first of the events happened that are not done.
+    pub fn oldest(&self) -> Option<u64> {
+        self.events.front().map(|(event, _)| event.happened)
     }
 
     /// A notice is stored. One that is unknown or was settled before is ignored.
@@ -84,8 +84,8 @@ impl Ledger {
         let slot = ticket.checked_sub(self.first_notice).and_then(|index| usize::try_from(index).ok());
         let event = slot.and_then(|index| self.notices.get_mut(index)).and_then(Option::take);
         let index = event.and_then(|event| usize::try_from(event - self.first_event).ok());
-        if let Some(event) = index.and_then(|index| self.events.get_mut(index)) {
-            event.waiting -= 1;
+        if let Some((_, waiting)) = index.and_then(|index| self.events.get_mut(index)) {
+            *waiting -= 1;
         }
         while let Some(None) = self.notices.front() {
             self.notices.pop_front();
@@ -95,9 +95,9 @@ impl Ledger {
 
     /// The events at the front whose notices are all stored.
     pub fn done(&mut self) -> Vec<Event> {
-        let ready = self.events.iter().take_while(|event| event.waiting == 0).count();
+        let ready = self.events.iter().take_while(|(_, waiting)| *waiting == 0).count();
         self.first_event += ready as u64;
-        self.events.drain(..ready).collect()
+        self.events.drain(..ready).map(|(event, _)| event).collect()
     }
 
     /// What to ask [`Self::is_done`] for to learn when all events so far are done.
@@ -139,6 +139,10 @@ impl Ledger {
 mod tests {
     use super::*;
 
+    fn of(source: Option<Ticket>, key: Option<Key>) -> Event {
+        Event { source, key, ..Event::default() }
+    }
+
     fn sources(events: Vec<Event>) -> Vec<Option<Ticket>> {
         events.into_iter().map(|event| event.source).collect()
     }
@@ -146,9 +150,9 @@ mod tests {
     #[test]
     fn events_are_done_in_the_order_in_which_they_came() {
         let mut ledger = Ledger::default();
-        assert_eq!(ledger.open(Some(7), None, Vec::new(), None, 2), 0);
-        assert_eq!(ledger.open(Some(8), None, Vec::new(), None, 0), 2);
-        assert_eq!(ledger.open(Some(9), None, Vec::new(), None, 1), 2);
+        assert_eq!(ledger.open(of(Some(7), None), 2), 0);
+        assert_eq!(ledger.open(of(Some(8), None), 0), 2);
+        assert_eq!(ledger.open(of(Some(9), None), 1), 2);
         ledger.settle(2);
         ledger.settle(0);
         ledger.settle(0);
@@ -156,7 +160,7 @@ mod tests {
         ledger.settle(1);
         assert_eq!(sources(ledger.done()), [Some(7), Some(8), Some(9)]);
         assert!(ledger.is_empty());
-        assert_eq!(ledger.open(None, None, Vec::new(), None, 1), 3);
+        assert_eq!(ledger.open(of(None, None), 1), 3);
         ledger.settle(99);
         ledger.settle(3);
         assert_eq!(sources(ledger.done()), [None]);
@@ -166,9 +170,9 @@ mod tests {
     fn a_mark_is_reached_when_all_before_it_is_done() {
         let mut ledger = Ledger::default();
         assert!(ledger.is_done(ledger.mark()));
-        ledger.open(None, None, Vec::new(), None, 1);
+        ledger.open(of(None, None), 1);
         let mark = ledger.mark();
-        ledger.open(None, None, Vec::new(), None, 1);
+        ledger.open(of(None, None), 1);
         ledger.settle(1);
         ledger.done();
         assert!(!ledger.is_done(mark));
@@ -183,7 +187,7 @@ mod tests {
         ledger.restore([(1, 10), (2, 20)]);
         assert!(ledger.knows((1, 10)) && !ledger.knows((1, 20)));
         for id in 0..u16::try_from(RECOGNISED).unwrap() {
-            ledger.open(None, Some((id, 30)), Vec::new(), None, 0);
+            ledger.open(of(None, Some((id, 30))), 0);
             ledger.done();
         }
         assert!(!ledger.knows((1, 10)) && ledger.knows((0, 30)));
@@ -193,8 +197,8 @@ mod tests {
     #[test]
     fn only_what_is_done_is_said_to_be_recent() {
         let mut ledger = Ledger::default();
-        ledger.open(None, Some((1, 1)), Vec::new(), None, 0);
-        ledger.open(None, Some((2, 2)), Vec::new(), None, 1);
+        ledger.open(of(None, Some((1, 1))), 0);
+        ledger.open(of(None, Some((2, 2))), 1);
         ledger.done();
         assert_eq!(ledger.recent().collect::<Vec<_>>(), [(1, 1)]);
         assert!(ledger.knows((2, 2)));

@@ -17,6 +17,8 @@ const SHUFFLED: u64 = 5_000;
 const LATE: u64 = 3_000;
 /// What a broker says of what it dropped may be about the time before, for so long.
 const TROUBLE: u64 = 30_000;
+/// A gap that grows is told anew no more often than this.
+const AGAIN: u64 = 1_000;
 /// Two tellings of one start are not further apart than this.
 const START_SLACK: u64 = 4_000;
 
@@ -35,8 +37,10 @@ pub enum Reliance {
 /// What is known, as it is kept on disk.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
-    /// When the broker was last heard of.
+    /// When that happened which was heard of last: what happened before has been heard of, too. 0 where that is not so.
     pub heard: u64,
+    /// How far the bridge's clock is ahead of the broker's, where that has been seen.
+    pub ahead: Option<i64>,
     /// When it started, as far as it says.
     pub started: Option<u64>,
     /// The last time that it said so, and for how long it had been running, in milliseconds.
@@ -79,7 +83,7 @@ pub struct Lifeline {
     grace: Option<u64>,
     known: Known,
     skew: Skew,
-    /// Since when there is no connection; at first, since the last process heard of it.
+    /// Since when there is no connection; at first, since this process looks for one.
     down: Option<u64>,
     /// When the last loss began, and when it was over: a restart is looked for in it.
     loss: Option<(u64, u64)>,
@@ -94,9 +98,9 @@ pub struct Lifeline {
 impl Lifeline {
     /// `known` by the last process, if there was one; `grace`: how long a broker may be away, never to give it up.
     pub fn new(reliance: Reliance, grace: Option<u64>, known: Option<Known>, now: u64) -> Self {
-        let down = Some(known.map_or(now, |known| known.heard));
         let known = known.unwrap_or_default();
-        Self { reliance, grace, known, skew: Skew::default(), down, loss: None, late_at: None, gone: false, kept: true }
+        let skew = Skew::new(known.ahead);
+        Self { reliance, grace, known, skew, down: Some(now), loss: None, late_at: None, gone: false, kept: true }
     }
 
     /// What is to be kept on disk.
@@ -119,37 +123,41 @@ impl Lifeline {
         let down = self.down.take()?;
         self.kept = kept;
         self.loss = Some((down, now));
-        let sure = match self.reliance {
-            Reliance::Kept { up_to } => kept && now.saturating_sub(self.known.heard.min(down)) <= up_to,
-            Reliance::WhileConnected => false,
-        };
-        let gone = std::mem::take(&mut self.gone);
-        self.known.heard = now;
-        (!sure || gone).then(|| self.gap(now))
+        // What was called gone may have been there all the time; and of whom nothing is known anything may be.
+        let unsure = std::mem::take(&mut self.gone) || self.known.heard == 0;
+        match self.reliance {
+            Reliance::Kept { up_to } if kept && !unsure => {
+                (self.known.heard < now.saturating_sub(up_to)).then(|| self.too_old(now, up_to)).flatten()
+            }
+            _ => self.gap(now),
+        }
     }
 
     /// An event came, which happened at `at` by the broker's clock if it says so.
     pub fn heard(&mut self, at: Option<u64>, now: u64) -> Option<Verdict> {
-        let silence = now.saturating_sub(std::mem::replace(&mut self.known.heard, now));
         let late = at.map_or(0, |at| self.skew.lateness(at, now));
         if late > LATE {
             self.late_at = Some(now);
         }
-        match self.reliance {
-            // What comes that late had neighbours that never came. And a broker that says at times for how long it has
-            // been running is silent only when it is not read.
-            Reliance::Kept { up_to } if late > up_to || (self.known.uptime.is_some() && silence > up_to) => {
-                Some(self.gap(now))
-            }
-            _ => None,
-        }
+        self.known.ahead = self.skew.ahead();
+        self.happened(now.saturating_sub(late), now)
     }
 
-    /// All is well, though nothing came: for brokers that say nothing while nothing happens.
-    pub fn alive(&mut self, now: u64) {
-        if self.down.is_none() && self.known.uptime.is_none() {
-            self.known.heard = now;
-        }
+    /// Something came that happened at `then`, by the bridge's clock. A broker gives what it keeps in order, so it may
+    /// have dropped what happened after the thing before, and that is too long ago.
+    fn happened(&mut self, then: u64, now: u64) -> Option<Verdict> {
+        let last = self.known.heard;
+        self.known.heard = last.max(then);
+        let Reliance::Kept { up_to } = self.reliance else { return None };
+        // A broker that says at times for how long it has been running is silent only when it is not read.
+        let since = if self.known.uptime.is_some() { last } else { then };
+        (since < now.saturating_sub(up_to)).then(|| self.too_old(now, up_to)).flatten()
+    }
+
+    /// The broker may have dropped what it had kept for so long. It is said a little further than that, so that not
+    /// each event says it anew.
+    fn too_old(&mut self, now: u64, up_to: u64) -> Option<Verdict> {
+        self.gap(now.saturating_sub(up_to) + AGAIN)
     }
 
     /// The broker says for how long it has been running, in seconds. What it says may come late.
@@ -159,32 +167,30 @@ impl Lifeline {
         let last = self.known.uptime.replace((now, running));
         let before = last.is_some_and(|(_, before)| running < before);
         let prompt = last.is_some_and(|(at, before)| running.abs_diff(before).abs_diff(now - at) <= START_SLACK);
-        let Some(known) = self.known.started else {
-            self.known.started = Some(started);
-            return Vec::new();
-        };
-        if !before && (!prompt || started <= known + START_SLACK) {
-            self.known.started = Some(known.min(started));
-            return Vec::new();
-        }
+        let known = self.known.started.unwrap_or(started);
+        let anew = before || (prompt && started > known + START_SLACK);
+        let started = if anew { started } else { started.min(known) };
         self.known.started = Some(started);
-        self.restarted(started, now)
+        let mut verdicts = Vec::from_iter(self.happened(started + running, now));
+        if anew {
+            self.restarted(started, now, &mut verdicts);
+        }
+        verdicts
     }
 
-    fn restarted(&mut self, started: u64, now: u64) -> Vec<Verdict> {
+    fn restarted(&mut self, started: u64, now: u64, verdicts: &mut Vec<Verdict>) {
         // It can only have happened while there was no connection.
         let (lost, found) = self.loss.unwrap_or((started, now));
         let began_before = whole_second(self.broker_time(started.min(lost)));
-        let mut verdicts = vec![Verdict::Restarted { heard_before: lost, began_before }];
+        verdicts.push(Verdict::Restarted { heard_before: lost, began_before });
         if let Reliance::Kept { up_to } = self.reliance
             && self.kept
             && found.saturating_sub(started) <= up_to
         {
-            self.known.gap = None;
-            // Everything since then has been read, what the broker had forgotten that it told before included.
-            verdicts.push(Verdict::Whole { since: whole_second(self.broker_time(now)) });
+            // What was missed before the restart is over as well.
+            let missed = self.known.gap.take().unwrap_or(0);
+            verdicts.push(Verdict::Whole { since: began_before.max(missed) });
         }
-        verdicts
     }
 
     /// The broker says how many messages it has dropped, for any of its clients. While we were away, or read too slowly,
@@ -193,7 +199,7 @@ impl Lifeline {
         let before = std::mem::replace(&mut self.known.dropped, count);
         let trouble = self.loss.is_some_and(|(_, found)| now.saturating_sub(found) < TROUBLE)
             || self.late_at.is_some_and(|at| now.saturating_sub(at) < TROUBLE);
-        (count > before && trouble).then(|| self.gap(now))
+        (count > before && trouble).then(|| self.gap(now)).flatten()
     }
 
     /// What is known of clients has been compared with the broker's list of them, asked for at `asked`.
@@ -212,11 +218,17 @@ impl Lifeline {
         Some(Verdict::Gone)
     }
 
-    fn gap(&mut self, now: u64) -> Verdict {
-        let shuffled = if self.reliance == Reliance::WhileConnected { SHUFFLED } else { 0 };
-        let until = whole_second(self.broker_time(now)) + shuffled;
+    /// Events from before `end`, by the bridge's clock, may be missing; nothing where that has been said.
+    fn gap(&mut self, end: u64) -> Option<Verdict> {
+        self.known.heard = self.known.heard.max(end);
+        let forgets = self.reliance == Reliance::WhileConnected;
+        let until = whole_second(self.broker_time(end)) + if forgets { SHUFFLED } else { 0 };
+        // Where each loss of the way is a gap, there are few of them, and each asks for a list.
+        if !forgets && self.known.gap.is_some_and(|known| known >= until) {
+            return None;
+        }
         self.known.gap = Some(until);
-        Verdict::Gap { until }
+        Some(Verdict::Gap { until })
     }
 }
 

@@ -25,7 +25,7 @@ use super::{
     connections::{Channel, Connections},
     event::Said,
     journal::{Journal, Restored},
-    ledger::{Key, Ledger},
+    ledger::{Event, Key, Ledger},
     lifeline::{Known, Lifeline, Reliance},
     note::Note,
 };
@@ -85,7 +85,7 @@ struct Source {
     waiting: VecDeque<Delivery>,
     /// Connections of the events' source that were taken note of.
     beginnings: u64,
-    /// What follows from the broker's life is not stored yet.
+    /// What is known of the broker and not written down yet.
     verdicts: usize,
     lister: Lister,
     /// A list was compared: up to where what it made is to be stored, and when it was asked for.
@@ -205,8 +205,6 @@ impl Source {
             self.lifeline.lost(now);
             None
         } else {
-            let now = self.now();
-            self.lifeline.alive(now);
             None
         };
         self.follow(verdict);
@@ -222,7 +220,7 @@ impl Source {
         }
         if forget {
             for (client_id, notices) in self.connections.forget(self.lifeline.broker_time(now)) {
-                self.hand_on(None, None, &client_id, notices);
+                self.hand_on(None, &client_id, notices);
             }
         }
     }
@@ -231,7 +229,7 @@ impl Source {
         for Delivery { ticket, message, suspected_duplicate, packet_id, .. } in batch {
             let key = packet_id.map(|id| (id, hash(&message)));
             if suspected_duplicate && key.is_some_and(|key| self.ledger.knows(key)) {
-                self.ledger.open(Some(ticket), None, Vec::new(), None, 0);
+                self.open(Event { source: Some(ticket), ..Event::default() }, 0);
                 continue;
             }
             let now = self.now();
@@ -267,23 +265,32 @@ impl Source {
                     continue;
                 }
                 Said::Uptime(seconds) => {
-                    let late = self.lifeline.heard(None, now);
+                    let knew = self.lifeline.known().started.is_some();
                     let verdicts = self.lifeline.uptime(*seconds, now);
-                    self.follow(late.into_iter().chain(verdicts));
+                    self.follow(verdicts);
+                    if !knew {
+                        // Else the next process could not tell a restart that came while nobody listened.
+                        self.keep();
+                    }
                     continue;
                 }
                 Said::Connected(event) => (&event.client_id, event.at, self.connections.connected(event, now)),
                 Said::Disconnected(event) => (&event.client_id, event.at, self.connections.disconnected(event, now)),
             };
             let late = self.lifeline.heard(Some(at), now);
-            self.hand_on(None, key, client_id, notices);
+            self.hand_on(key, client_id, notices);
             self.follow(late);
         }
-        self.ledger.open(Some(ticket), None, Vec::new(), None, 0);
+        self.open(Event { source: Some(ticket), ..Event::default() }, 0);
+    }
+
+    /// Takes into the ledger what happened last.
+    fn open(&mut self, event: Event, notices: usize) -> Ticket {
+        self.ledger.open(Event { happened: self.lifeline.known().heard, ..event }, notices)
     }
 
     /// Queues the notices of one change of one client.
-    fn hand_on(&mut self, source: Option<Ticket>, key: Option<Key>, client_id: &str, mut notices: Vec<Notice>) {
+    fn hand_on(&mut self, key: Option<Key>, client_id: &str, mut notices: Vec<Notice>) {
         let group = group_and_device(client_id).map(|(group, _)| group);
         match group {
             Some(group) if !self.groups.contains(group) => {
@@ -304,10 +311,18 @@ impl Source {
             client.open().iter().filter(begins).for_each(|open| self.journal.tells(client_id, open));
         }
         let changed = vec![(client_id.to_owned(), client)];
-        let first = self.ledger.open(source, key, changed, None, notices.len());
+        let first = self.open(Event { key, changed, ..Event::default() }, notices.len());
         for (ticket, notice) in (first..).zip(notices) {
             self.waiting.push_back(delivery(ticket, message(&self.options.route, &notice)));
         }
+    }
+
+    /// Has what is known of the broker written down. Until then, and until all that went before is stored, the next
+    /// process must not take the time for one without a gap.
+    fn keep(&mut self) {
+        self.verdicts += 1;
+        self.keep_heard(0);
+        self.open(Event { broker: Some(self.lifeline.known()), ..Event::default() }, 0);
     }
 
     /// Acknowledges what is done, once it is on disk. What cannot be written waits, and so do its events.
@@ -325,7 +340,9 @@ impl Source {
         }
         self.verdicts -= done.iter().filter(|event| event.broker.is_some()).count();
         if self.verdicts == 0 {
-            self.keep_heard(self.lifeline.known().heard);
+            // What is not done comes again, or is dropped.
+            let heard = self.lifeline.known().heard;
+            self.keep_heard(self.ledger.oldest().map_or(heard, |oldest| oldest.min(heard)));
         }
         self.conclude();
         let tickets: Vec<Ticket> = done.iter().filter_map(|event| event.source).collect();
@@ -341,8 +358,8 @@ impl Source {
     }
 
     fn keep_heard(&self, at: u64) {
-        if let Err(error) = self.journal.heard(at) {
-            debug!(route = %self.options.route, %error, "cannot note when the broker was last heard of");
+        if let Err(error) = self.journal.heard(at, self.lifeline.known().ahead) {
+            debug!(route = %self.options.route, %error, "cannot note up to when all was heard of the broker");
         }
     }
 }

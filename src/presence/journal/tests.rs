@@ -11,7 +11,8 @@ fn connect(connections: &mut Connections, client_id: &str, at: u64) -> Vec<Notic
 
 async fn note(journal: &mut Journal, connections: &Connections, ledger: &mut Ledger, client_id: &str, key: Key) {
     let client = connections.client(client_id).cloned().unwrap_or_default();
-    ledger.open(Some(0), Some(key), vec![(client_id.to_owned(), client)], None, 0);
+    let changed = vec![(client_id.to_owned(), client)];
+    ledger.open(Event { source: Some(0), key: Some(key), changed, ..Event::default() }, 0);
     journal.note(&ledger.done());
     journal.sync().await.unwrap();
 }
@@ -25,17 +26,17 @@ async fn what_was_noted_is_known_to_the_next_process() {
     connect(&mut connections, "GID_a@@@1", 5);
     note(&mut journal, &connections, &mut ledger, "GID_a@@@1", (7, 8)).await;
     journal.group("GID_a");
-    let broker = Known { heard: 10, started: Some(1), uptime: None, gap: None, dropped: 0 };
-    ledger.open(None, None, Vec::new(), Some(broker), 0);
+    let broker = Known { heard: 10, started: Some(1), ..Known::default() };
+    ledger.open(Event { broker: Some(broker), ..Event::default() }, 0);
     journal.note(&ledger.done());
     journal.sync().await.unwrap();
-    journal.heard(20).unwrap();
+    journal.heard(20, Some(-3)).unwrap();
     drop(journal);
 
     let (_journal, restored) = Journal::open(folder.path(), "s", true).unwrap();
     assert_eq!(restored.connections.client("GID_a@@@1"), connections.client("GID_a@@@1"));
     assert!(restored.ledger.knows((7, 8)));
-    assert_eq!(restored.known, Some(Known { heard: 20, ..broker }));
+    assert_eq!(restored.known, Some(Known { heard: 20, ahead: Some(-3), ..broker }));
     assert_eq!(restored.groups, ["GID_a"]);
 }
 
@@ -90,13 +91,14 @@ async fn the_file_is_written_anew_when_most_of_it_is_old() {
     for at in 0..u64::try_from(LINES).unwrap() {
         connect(&mut connections, "a", at);
         let client = connections.client("a").cloned().unwrap();
-        ledger.open(None, Some((u16::try_from(at).unwrap(), at)), vec![("a".to_owned(), client)], None, 0);
+        let (key, changed) = (Some((u16::try_from(at).unwrap(), at)), vec![("a".to_owned(), client)]);
+        ledger.open(Event { key, changed, ..Event::default() }, 0);
     }
     journal.note(&ledger.done());
     journal.sync().await.unwrap();
     let path = folder.path().join("clients/s.jsonl");
     let before = fs::metadata(&path).unwrap().len();
-    let known = Known { heard: 1, started: Some(2), uptime: Some((3, 4)), gap: Some(5), dropped: 6 };
+    let known = Known { heard: 1, ahead: None, started: Some(2), uptime: Some((3, 4)), gap: Some(5), dropped: 6 };
     journal.compact(&connections, &ledger, known, &["g".to_owned()]).await.unwrap();
     let after = fs::metadata(&path).unwrap().len();
     assert!(after < before / 4, "{before} {after}");

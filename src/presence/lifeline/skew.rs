@@ -15,12 +15,25 @@ pub(super) struct Skew {
 }
 
 impl Skew {
+    /// As it was for the last process, where that saw it.
+    pub(super) fn new(ahead: Option<i64>) -> Self {
+        Self { current: None, before: ahead }
+    }
+
+    /// How far the bridge's clock is ahead, where that has been seen.
+    pub(super) fn ahead(&self) -> Option<i64> {
+        self.current.map(|(_, smallest)| smallest).into_iter().chain(self.before).min()
+    }
+
     /// How late something comes that happened at `at` by the broker's clock, in milliseconds; takes note of it.
     pub(super) fn lateness(&mut self, at: u64, now: u64) -> u64 {
         let difference = difference(now, at);
         match &mut self.current {
             Some((began, smallest)) if now.saturating_sub(*began) <= WINDOW => *smallest = difference.min(*smallest),
-            current => self.before = current.replace((now, difference)).map(|(_, smallest)| smallest),
+            current => {
+                let over = current.replace((now, difference)).map(|(_, smallest)| smallest);
+                self.before = over.or(self.before);
+            }
         }
         u64::try_from(difference.saturating_sub(self.smallest())).unwrap_or(0)
     }
@@ -31,8 +44,7 @@ impl Skew {
     }
 
     fn smallest(&self) -> i64 {
-        let current = self.current.map(|(_, smallest)| smallest);
-        current.into_iter().chain(self.before).min().unwrap_or(0)
+        self.ahead().unwrap_or(0)
     }
 }
 

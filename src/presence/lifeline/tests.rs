@@ -5,7 +5,8 @@ const KEPT: Reliance = Reliance::Kept { up_to: 18_000 };
 const T: u64 = 1_700_000_000_000;
 
 fn known(heard: u64, started: u64) -> Known {
-    Known { heard, started: Some(started), uptime: Some((heard, heard - started)), gap: None, dropped: 0 }
+    let uptime = Some((heard, heard - started));
+    Known { heard, started: Some(started), uptime, ..Known::default() }
 }
 
 /// A broker that has run since `T - 100 s` and is listened to since `T`.
@@ -14,6 +15,10 @@ fn steady() -> Lifeline {
     assert_eq!(lifeline.found(true, T), None);
     assert_eq!(lifeline.uptime(100, T), []);
     lifeline
+}
+
+fn without_gaps(verdicts: Vec<Verdict>) -> Vec<Verdict> {
+    verdicts.into_iter().filter(|verdict| !matches!(verdict, Verdict::Gap { .. })).collect()
 }
 
 #[test]
@@ -46,15 +51,27 @@ fn a_process_that_was_killed_counts_from_when_it_last_heard() {
 }
 
 #[test]
+fn what_is_still_kept_is_not_missing_after_a_long_cut() {
+    let mut lifeline = steady();
+    lifeline.lost(T + 1);
+    assert_eq!(lifeline.found(true, T + 60_000), Some(Verdict::Gap { until: T + 43_000 }));
+    // Without the session nothing was kept; and where nothing was known before, anything may be.
+    lifeline.lost(T + 61_000);
+    assert_eq!(lifeline.found(false, T + 62_000), Some(Verdict::Gap { until: T + 62_000 }));
+    let mut lifeline = Lifeline::new(KEPT, None, Some(known(0, 0)), T);
+    assert_eq!(lifeline.found(true, T), Some(Verdict::Gap { until: T }));
+}
+
+#[test]
 fn silence_of_a_broker_that_is_connected_is_a_gap_only_if_it_was_not_read() {
     let mut lifeline = steady();
     assert_eq!(lifeline.heard(Some(T + 10_000), T + 10_000), None);
-    assert_eq!(lifeline.heard(Some(T + 40_000), T + 40_000), Some(Verdict::Gap { until: T + 40_000 }));
+    assert_eq!(lifeline.heard(Some(T + 40_000), T + 40_000), Some(Verdict::Gap { until: T + 23_000 }));
     // Without an uptime there is nothing that must come.
-    let mut quiet = Lifeline::new(Reliance::WhileConnected, None, None, T);
+    let mut quiet = Lifeline::new(KEPT, None, Some(known(T, T - 1_000)), T);
+    quiet.known.uptime = None;
     quiet.found(true, T);
-    quiet.alive(T + 500);
-    assert_eq!(quiet.heard(None, T + 90_000), None);
+    assert_eq!(quiet.heard(Some(T + 90_000), T + 90_000), None);
 }
 
 #[test]
@@ -66,6 +83,35 @@ fn what_comes_late_had_neighbours_that_did_not_come() {
 }
 
 #[test]
+fn what_is_not_late_may_have_had_neighbours_that_did_not_come() {
+    let mut lifeline = steady();
+    lifeline.heard(Some(T), T);
+    // Read with 17 s delay, then not at all for 5 s. What came right after the first has been dropped by then.
+    assert_eq!(lifeline.heard(Some(T + 1_000), T + 18_000), None);
+    assert_eq!(lifeline.heard(Some(T + 15_000), T + 23_000), Some(Verdict::Gap { until: T + 6_000 }));
+}
+
+#[test]
+fn a_gap_that_grows_is_told_once_a_second() {
+    let mut lifeline = steady();
+    lifeline.heard(Some(T), T);
+    let gaps = (0..10_000).filter_map(|number| lifeline.heard(Some(T + number / 10), T + 25_000 + number)).count();
+    assert!((5..=10).contains(&gaps), "{gaps}");
+}
+
+#[test]
+fn the_next_process_knows_how_late_something_comes() {
+    let mut lifeline = steady();
+    lifeline.heard(Some(T - 3_600_000), T);
+    let known = lifeline.known();
+    assert_eq!(known.ahead, Some(3_600_000));
+    let mut next = Lifeline::new(KEPT, None, Some(known), T + 15_000);
+    assert_eq!(next.found(true, T + 15_000), None);
+    assert_eq!(next.heard(Some(T - 3_600_000 + 1_000), T + 15_000), None);
+    assert!(next.heard(Some(T - 3_600_000 + 2_000), T + 20_000).is_some());
+}
+
+#[test]
 fn a_restart_within_the_grace_time_ends_what_was_heard_of_before() {
     let mut lifeline = steady();
     lifeline.lost(T + 1_000);
@@ -74,7 +120,7 @@ fn a_restart_within_the_grace_time_ends_what_was_heard_of_before() {
     let verdicts = lifeline.uptime(10, T + 12_000);
     assert_eq!(
         verdicts,
-        [Verdict::Restarted { heard_before: T + 1_000, began_before: T + 1_000 }, Verdict::Whole { since: T + 12_000 }]
+        [Verdict::Restarted { heard_before: T + 1_000, began_before: T + 1_000 }, Verdict::Whole { since: T + 1_000 }]
     );
     assert_eq!(lifeline.uptime(20, T + 22_000), []);
 }
@@ -92,7 +138,7 @@ fn an_uptime_that_comes_late_is_no_restart() {
     let mut lifeline = steady();
     // 40 s without reading; then the ticks of that time come at once.
     for (seconds, now) in [(110, 50_000), (120, 50_001), (130, 50_002), (140, 50_003), (150, 50_400), (160, 60_400)] {
-        assert_eq!(lifeline.uptime(seconds, T + now), [], "{seconds}");
+        assert_eq!(without_gaps(lifeline.uptime(seconds, T + now)), [], "{seconds}");
     }
     assert_eq!(lifeline.known().started, Some(T - 100_000));
 }
@@ -104,9 +150,27 @@ fn a_restart_shows_also_when_it_runs_longer_by_now_than_it_had_before() {
     lifeline.lost(T + 1);
     assert!(lifeline.found(true, T + 60_000).is_some());
     // Running since T + 30 s: only the second telling is sure to be prompt.
-    assert_eq!(lifeline.uptime(40, T + 70_000), []);
-    let verdicts = lifeline.uptime(50, T + 80_000);
+    assert_eq!(without_gaps(lifeline.uptime(40, T + 70_000)), []);
+    let verdicts = without_gaps(lifeline.uptime(50, T + 80_000));
     assert_eq!(verdicts, [Verdict::Restarted { heard_before: T + 1, began_before: T }]);
+}
+
+#[test]
+fn nothing_is_missing_after_a_restart_that_kept_our_session_however_long_it_took() {
+    let mut lifeline = steady();
+    lifeline.lost(T + 1_000);
+    let gap = lifeline.found(true, T + 26_000);
+    assert_eq!(gap, Some(Verdict::Gap { until: T + 9_000 }));
+    let verdicts = lifeline.uptime(3, T + 26_000);
+    assert_eq!(verdicts[1], Verdict::Whole { since: T + 9_000 });
+    assert_eq!(lifeline.known().gap, None);
+}
+
+#[test]
+fn a_process_that_starts_gives_the_broker_its_time() {
+    let mut lifeline = Lifeline::new(KEPT, Some(30_000), Some(known(T - 60_000, T - 100_000)), T);
+    assert_eq!(lifeline.tick(T + 29_999), None);
+    assert_eq!(lifeline.tick(T + 30_000), Some(Verdict::Gone));
 }
 
 #[test]
@@ -154,13 +218,15 @@ fn what_the_broker_dropped_while_we_were_away_may_have_been_events() {
 #[test]
 fn what_a_restarted_broker_tells_again_does_not_leave_a_gap_open() {
     let mut lifeline = steady();
-    lifeline.heard(Some(T), T);
-    lifeline.lost(T + 60_000);
-    lifeline.found(true, T + 61_000);
+    for now in [T + 10_000, T + 20_000, T + 30_000] {
+        assert_eq!(lifeline.heard(Some(now), now), None);
+    }
+    lifeline.lost(T + 31_000);
+    assert_eq!(lifeline.found(true, T + 32_000), None);
     // Out of a snapshot of long ago.
-    assert!(lifeline.heard(Some(T + 1_000), T + 61_100).is_some());
-    let verdicts = lifeline.uptime(0, T + 61_200);
-    assert_eq!(verdicts.last(), Some(&Verdict::Whole { since: T + 61_000 }));
+    assert_eq!(lifeline.heard(Some(T + 1_000), T + 32_100), None);
+    let verdicts = lifeline.uptime(0, T + 32_200);
+    assert_eq!(verdicts.last(), Some(&Verdict::Whole { since: T + 31_000 }));
     assert_eq!(lifeline.known().gap, None);
 }
 

@@ -10,6 +10,7 @@ use crate::{
     presence::{
         connections::{Channel, When},
         event::Connected,
+        ledger::Event,
         lifeline::Verdict,
         note::Note,
     },
@@ -19,9 +20,6 @@ impl Source {
     /// Does what follows from the broker's life.
     pub(super) fn follow(&mut self, verdicts: impl IntoIterator<Item = Verdict>) {
         for verdict in verdicts {
-            self.verdicts += 1;
-            // Until what follows is stored, the next process must not take the time for one without a gap.
-            self.keep_heard(0);
             let route = self.options.route.clone();
             let now = self.lifeline.broker_time(self.clock);
             match verdict {
@@ -42,7 +40,7 @@ impl Source {
                 }
                 Verdict::Whole { since } => self.note(&Note::Whole { source: route, since }),
             }
-            self.ledger.open(None, None, Vec::new(), Some(self.lifeline.known()), 0);
+            self.keep();
         }
     }
 
@@ -50,7 +48,7 @@ impl Source {
         let clients = self.connections.having(&over);
         for client_id in &clients {
             let notices = self.connections.lost(client_id, &over, at, self.clock);
-            self.hand_on(None, None, client_id, notices);
+            self.hand_on(None, client_id, notices);
         }
         clients.len()
     }
@@ -64,7 +62,7 @@ impl Source {
     }
 
     pub(super) fn tell(&mut self, note: &Note, clients: Vec<String>) {
-        let first = self.ledger.open(None, None, Vec::new(), None, clients.len());
+        let first = self.open(Event::default(), clients.len());
         for (ticket, client_id) in (first..).zip(clients) {
             let mut message = Message::new(Topic::from_parts("", ""), note.to_body());
             message.tag = Some(Note::TAG.to_owned());
@@ -87,7 +85,7 @@ impl Source {
             info!(%route, listed, changed, "the broker's list of clients made good what events had not told");
         }
         for (client_id, notices) in changed {
-            self.hand_on(None, None, &client_id, notices);
+            self.hand_on(None, &client_id, notices);
         }
         self.compared = Some((self.ledger.mark(), asked));
     }

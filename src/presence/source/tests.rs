@@ -200,6 +200,8 @@ async fn a_session_that_the_broker_forgot_is_a_gap_for_all_groups() {
     let told = bench.told(1).await;
     bench.stored(&told);
     bench.acknowledged().await;
+    // The first gap ended with the second that it began in.
+    tokio::time::sleep(Duration::from_secs(1)).await;
     bench.events.state.began(false);
     let told = bench.told(1).await;
     assert_eq!((tags(&told), told[0].1.client_id.as_deref()), (vec![Note::TAG], Some("GID_a@@@")));
@@ -246,5 +248,28 @@ async fn thousands_of_events_at_once_are_not_late() {
         acknowledged += bench.acknowledged().await.len();
     }
     assert!(bench.notices.deliveries.try_recv().is_err(), "a gap was told");
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_not_stored_counts_as_not_heard() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bench = Bench::first(folder.path()).await;
+    bench.says(&[(1, &came(1))], false).await;
+    let told = bench.told(1).await;
+    bench.stored(&told);
+    bench.acknowledged().await;
+    bench.running.abort();
+    // As after 16 s without it.
+    let file = folder.path().join("clients/s.heard");
+    let then = now() - 16;
+    std::fs::write(&file, format!("{:020} {:>20}", then * 1_000, 0)).unwrap();
+    let mut bench = Bench::start(folder.path(), true);
+    bench
+        .says(&[(2, &format!("{then}: New client connected from 10.0.0.1:2 as GID_a@@@2 (p2, c1, k60)."))], false)
+        .await;
+    assert_eq!(tags(&bench.told(1).await), ["connect"]);
+    tokio::time::sleep(2 * TICK).await;
+    assert_eq!(std::fs::read_to_string(&file).unwrap()[..20].parse(), Ok(then * 1_000));
     bench.stop().await;
 }
