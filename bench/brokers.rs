@@ -26,6 +26,17 @@ impl Mosquitto {
     pub(crate) fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.0.port).into()
     }
+
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        self.0.kill();
+    }
+
+    /// Starts it again; returns when it listens.
+    pub(crate) fn restart(&mut self) -> Result<()> {
+        runtime()?.block_on(self.0.restart());
+        Ok(())
+    }
 }
 
 /// A name server and a broker.

@@ -1,11 +1,11 @@
 //! Turns what was measured into tables: pure, and the only place that knows the bars.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use crate::{
     latency::Latency,
     process::Flow,
-    small::{Idle, Outage},
+    small::{FarOutage, Idle, Outage, Stall},
     world::{Kind, Way},
 };
 
@@ -21,6 +21,7 @@ pub(crate) struct Results {
     pub(crate) starts: Vec<(Way, f64)>,
     pub(crate) idle: Option<Idle>,
     pub(crate) outages: Vec<Outage>,
+    pub(crate) far_outages: Vec<FarOutage>,
     /// Seconds of CPU.
     pub(crate) build: Option<f64>,
 }
@@ -78,7 +79,7 @@ impl Results {
             }
             text.push('\n');
         }
-        let verdicts = self.verdicts();
+        let verdicts = self.verdicts().rows;
         if !verdicts.is_empty() {
             text += "| Demand | bar | goal | measured | |\n|---|---|---|---|---|\n";
             text += &verdicts;
@@ -86,8 +87,13 @@ impl Results {
         text
     }
 
-    fn verdicts(&self) -> String {
-        let mut rows = Verdicts(String::new());
+    /// The demands whose bar was missed.
+    pub(crate) fn missed(&self) -> Vec<String> {
+        self.verdicts().missed
+    }
+
+    fn verdicts(&self) -> Verdicts {
+        let mut rows = Verdicts::default();
         for way in Way::BOTH {
             self.ratios(way, &mut rows);
         }
@@ -110,17 +116,26 @@ impl Results {
             rows.most("idle, both ways: % of a core", 0.2, None, idle.cpu);
             rows.most("stop with nothing in flight, ms", 1000.0, None, idle.stop.as_secs_f64() * 1e3);
         }
-        if !self.outages.is_empty() {
-            let all = &self.outages;
-            let most = |of: fn(&Outage) -> f64| all.iter().map(of).fold(f64::MIN, f64::max);
-            rows.most("broker away, 5,000 msg/s waiting: memory grows by MB", 1.0, None, most(|o| o.most - o.early));
-            rows.most("sends go on after the broker's return, s", 2.0, None, most(|o| o.sends.as_secs_f64()));
-            rows.most("reads go on after the broker's return, s", 5.0, None, most(|o| o.reads.as_secs_f64()));
+        stalls("RocketMQ", &self.outages.iter().map(|outage| &outage.stall).collect::<Vec<_>>(), &mut rows);
+        stalls("Mosquitto", &self.far_outages.iter().map(|outage| &outage.stall).collect::<Vec<_>>(), &mut rows);
+        let slowest = |times: Vec<Duration>| times.into_iter().max().map(|time| time.as_secs_f64());
+        for (what, bar, times) in [
+            ("sends go on after RocketMQ's return, s", 2.0, self.outages.iter().map(|o| o.sends).collect()),
+            ("reads go on after RocketMQ's return, s", 5.0, self.outages.iter().map(|o| o.reads).collect()),
+            (
+                "publishes go on after Mosquitto's return, s",
+                2.0,
+                self.far_outages.iter().map(|o| o.publishes).collect(),
+            ),
+        ] {
+            if let Some(slowest) = slowest(times) {
+                rows.most(what, bar, None, slowest);
+            }
         }
         if let Some(seconds) = self.build {
             rows.most("clean release build, s of CPU", 240.0, None, seconds);
         }
-        rows.0
+        rows
     }
 
     fn ratios(&self, way: Way, rows: &mut Verdicts) {
@@ -157,7 +172,22 @@ impl Results {
     }
 }
 
-struct Verdicts(String);
+/// A route that stands still takes what its window holds, and no more however long it lasts.
+fn stalls(away: &str, all: &[&Stall], rows: &mut Verdicts) {
+    if all.is_empty() {
+        return;
+    }
+    let most = |of: fn(&Stall) -> f64| all.iter().map(|stall| of(stall)).fold(f64::MIN, f64::max);
+    let what = format!("{away} away, 5,000 msg/s waiting: memory grows by MB");
+    rows.most(&what, 5.0, None, most(|stall| stall.most - stall.before));
+    rows.most(&format!("{away} away: of that after 5 s, MB"), 1.0, None, most(|stall| stall.most - stall.early));
+}
+
+#[derive(Default)]
+struct Verdicts {
+    rows: String,
+    missed: Vec<String>,
+}
 
 impl Verdicts {
     fn least(&mut self, what: &str, bar: f64, goal: Option<f64>, measured: f64) {
@@ -170,8 +200,12 @@ impl Verdicts {
 
     fn row(&mut self, what: &str, sign: char, bar: f64, goal: Option<f64>, measured: f64, met: bool) {
         let goal = goal.map_or_else(String::new, |g| format!("{sign} {}", number(g)));
-        let (bar, measured, met) = (number(bar), number(measured), if met { "met" } else { "**missed**" });
-        let _ = writeln!(self.0, "| {what} | {sign} {bar} | {goal} | {measured} | {met} |");
+        let (bar, measured) = (number(bar), number(measured));
+        if !met {
+            self.missed.push(format!("{what} {sign} {bar} (measured {measured})"));
+        }
+        let met = if met { "met" } else { "**missed**" };
+        let _ = writeln!(self.rows, "| {what} | {sign} {bar} | {goal} | {measured} | {met} |");
     }
 }
 
@@ -232,4 +266,18 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 fn median_latency(all: &[Latency]) -> Option<Latency> {
     let of = |f: fn(&Latency) -> f64| median(all.iter().map(f));
     (!all.is_empty()).then(|| Latency { p50: of(|l| l.p50), p99: of(|l| l.p99) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_misses_its_bar_is_named_and_marked_and_the_rest_is_not() {
+        let starts = vec![(Way::Up, 20.0), (Way::Down, 400.0)];
+        let results = Results { starts, build: Some(200.0), ..Results::default() };
+        let missed = results.missed();
+        assert!(missed.len() == 1 && missed[0].contains("RocketMQ to MQTT") && missed[0].contains("400"), "{missed:?}");
+        assert_eq!(results.tables().matches("**missed**").count(), 1);
+    }
 }

@@ -135,14 +135,43 @@ pub(crate) fn idle(world: &World, time: Duration) -> Result<Idle> {
     Ok(Idle { resident: after.resident_mb(), cpu, stop: pair.stop(world)? })
 }
 
-/// What an outage of the RocketMQ broker does to it.
-pub(crate) struct Outage {
-    /// Memory under load before the broker was killed, in MB.
+/// Memory while a far broker is away under load, in MB.
+pub(crate) struct Stall {
+    /// Under load, before the broker was killed.
     pub(crate) before: f64,
     /// Five seconds after it was killed.
     pub(crate) early: f64,
-    /// The most in the rest of the outage.
+    /// The most in all of the outage.
     pub(crate) most: f64,
+}
+
+impl Stall {
+    /// Watches a process from just after the kill for `time`.
+    fn watch(pid: u32, before: f64, time: Duration) -> Result<Self> {
+        let began = Instant::now();
+        let (mut early, mut most) = (before, before);
+        while began.elapsed() < time {
+            thread::sleep(Duration::from_millis(100));
+            let now = usage(pid)?.resident_mb();
+            most = most.max(now);
+            if began.elapsed() < Duration::from_secs(5) {
+                early = early.max(now);
+            }
+        }
+        Ok(Self { before, early, most })
+    }
+}
+
+impl fmt::Display for Stall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { before, early, most } = self;
+        write!(f, "{before:.1} MB before, {early:.1} in the first 5 s without the broker, {most:.1} at most")
+    }
+}
+
+/// What an outage of the RocketMQ broker does to it.
+pub(crate) struct Outage {
+    pub(crate) stall: Stall,
     /// From the broker's return to the first message stored.
     pub(crate) sends: Duration,
     /// From the broker's return, when a message was sent, to its arrival over MQTT.
@@ -153,31 +182,39 @@ pub(crate) struct Outage {
 
 impl fmt::Display for Outage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { before, early, most, sends, reads, messages } = self;
-        write!(f, "{messages} messages, sends go on after {sends:.0?}, reads after {reads:.0?}; ")?;
-        write!(f, "{before:.1} MB before, {early:.1} after 5 s without the broker, {most:.1} at most")
+        let Self { stall, sends, reads, messages } = self;
+        write!(f, "{messages} messages, sends go on after {sends:.0?}, reads after {reads:.0?}; {stall}")
     }
 }
 
-/// Messages per second while the broker is away.
+/// What an outage of Mosquitto does to it while RocketMQ is read.
+pub(crate) struct FarOutage {
+    pub(crate) stall: Stall,
+    /// From Mosquitto's return to the first message that arrives over it.
+    pub(crate) publishes: Duration,
+    /// Messages sent.
+    pub(crate) messages: u64,
+}
+
+impl fmt::Display for FarOutage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { stall, publishes, messages } = self;
+        write!(f, "{messages} messages, publishes go on after {publishes:.0?}; {stall}")
+    }
+}
+
+/// Messages per second while a broker is away.
 const LOAD: u32 = 5000;
 
-/// Kills the broker under load, lets the load go on, and brings the broker back.
+/// Kills the RocketMQ broker under load, lets the load go on, and brings the broker back.
 pub(crate) fn outage(world: &mut World, time: Duration) -> Result<Outage> {
     let mut pair = Pair::start(world)?;
     let stored = pair.broker.stored(&pair.up, QUEUES)?;
-    let publisher = Pressure::start(world, &pair.up)?;
+    let publisher = Pressure::publish(world, &pair.up)?;
     thread::sleep(Duration::from_secs(5));
-    let pid = pair.subject.pid();
-    let before = usage(pid)?.resident_mb();
+    let before = usage(pair.subject.pid())?.resident_mb();
     world.rocketmq.kill();
-    thread::sleep(Duration::from_secs(5));
-    let early = usage(pid)?.resident_mb();
-    let (began, mut most) = (Instant::now(), early);
-    while began.elapsed() < time {
-        thread::sleep(Duration::from_millis(100));
-        most = most.max(usage(pid)?.resident_mb());
-    }
+    let stall = Stall::watch(pair.subject.pid(), before, time)?;
     world.rocketmq.restart()?;
     let (mut broker, first) = returned(world, &pair.up)?;
     let back = Instant::now();
@@ -197,8 +234,25 @@ pub(crate) fn outage(world: &mut World, time: Duration) -> Result<Outage> {
     let messages = publisher.stop()?;
     until(&mut pair.subject, Instant::now(), || Ok(broker.stored(&pair.up, QUEUES)? >= stored + messages))?;
     pair.stop(world)?;
-    let (sends, reads) = (sends.context("no sends")?, reads.context("no reads")?);
-    Ok(Outage { before, early, most, sends, reads, messages })
+    Ok(Outage { stall, sends: sends.context("no sends")?, reads: reads.context("no reads")?, messages })
+}
+
+/// Kills Mosquitto while a loaded topic is read, lets the load go on, and brings Mosquitto back.
+pub(crate) fn far_outage(world: &mut World, time: Duration) -> Result<FarOutage> {
+    let mut pair = Pair::start(world)?;
+    let producer = Pressure::produce(world, &pair.down)?;
+    thread::sleep(Duration::from_secs(5));
+    let before = usage(pair.subject.pid())?.resident_mb();
+    world.mosquitto.kill();
+    let stall = Stall::watch(pair.subject.pid(), before, time)?;
+    world.mosquitto.restart()?;
+    let back = Instant::now();
+    pair.far = Subscriber::start(world.mosquitto.address(), "bench-far", &format!("{}/#", pair.down), |_| {})?;
+    until(&mut pair.subject, back, || Ok(pair.far.count() > 0))?;
+    let publishes = back.elapsed();
+    let messages = producer.stop()?;
+    pair.stop(world)?;
+    Ok(FarOutage { stall, publishes, messages })
 }
 
 /// Waits until the broker answers, and says what it holds by then.
@@ -224,23 +278,45 @@ struct Pressure {
 }
 
 impl Pressure {
-    fn start(world: &World, topic: &str) -> Result<Self> {
-        let mut near = Publisher::connect(world.mosquitto.address())?;
+    /// Devices that publish.
+    fn publish(world: &World, topic: &str) -> Result<Self> {
+        let (mut near, topic) = (Publisher::connect(world.mosquitto.address())?, topic.to_owned());
+        Ok(Self::start(1, move |number| match number {
+            Some(number) => near.publish(&device_topic(&topic, number), &[b'x'; PAYLOAD]).map(|()| 0),
+            None => near.finish(),
+        }))
+    }
+
+    /// A back end that sends in batches: alone, each would cost the broker half a millisecond.
+    fn produce(world: &World, topic: &str) -> Result<Self> {
+        const BATCH: u32 = 100;
+        let (mut near, topic, mut sent) = (Broker::connect(world.rocketmq.address())?, topic.to_owned(), 0);
+        Ok(Self::start(BATCH, move |number| {
+            if number.is_some() {
+                near.fill(&topic, QUEUES, BATCH.into(), &[b'x'; PAYLOAD])?;
+                sent += u64::from(BATCH);
+            }
+            Ok(sent)
+        }))
+    }
+
+    /// Has `messages` at a time sent, again and again; `None` is for the last time, and how many it were is asked.
+    fn start(messages: u32, mut send: impl FnMut(Option<u64>) -> Result<u64> + Send + 'static) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
-        let (stopped, topic) = (stop.clone(), topic.to_owned());
+        let stopped = stop.clone();
         let thread = thread::spawn(move || {
             let began = Instant::now();
-            for i in 0.. {
+            for turn in 0.. {
                 if stopped.load(Ordering::Relaxed) {
                     break;
                 }
-                let due = began + Duration::from_secs(1) / LOAD * i;
+                let due = began + Duration::from_secs(1) * messages / LOAD * turn;
                 thread::sleep(due.saturating_duration_since(Instant::now()));
-                near.publish(&device_topic(&topic, u64::from(i)), &[b'x'; PAYLOAD])?;
+                send(Some(turn.into()))?;
             }
-            near.finish()
+            send(None)
         });
-        Ok(Self { stop, thread })
+        Self { stop, thread }
     }
 
     fn stop(self) -> Result<u64> {

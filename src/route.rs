@@ -28,7 +28,7 @@ use window::Window;
 
 /// How often the slow gauges are brought up to date.
 const TICK: Duration = Duration::from_millis(500);
-/// Messages wait and nothing was settled for this long: the route is called stalled.
+/// Messages wait for the sink, or to be put aside, and none of them was taken for this long: the route is called stalled.
 const STALL: Duration = Duration::from_secs(5);
 
 /// Why a route ended.
@@ -73,8 +73,10 @@ struct Running<'a> {
     ready: Vec<Outgoing>,
     /// Something was refused under `on_refuse = "stall"`: nothing is read any more.
     stands_still: bool,
-    /// When something was last settled, or the window last stopped being empty.
-    progress: Instant,
+    /// When the sink last confirmed a message.
+    stored: Instant,
+    /// When a message was last put aside.
+    parked: Instant,
     stalled: bool,
 }
 
@@ -95,7 +97,8 @@ pub async fn run(
         window: Window::new(limits),
         ready: Vec::new(),
         stands_still: false,
-        progress: Instant::now(),
+        stored: Instant::now(),
+        parked: Instant::now(),
         stalled: false,
     };
     running.run(ends, orders).await
@@ -144,9 +147,6 @@ impl Running<'_> {
     /// Translates a batch; what is refused or an echo never reaches the sink.
     fn take(&mut self, batch: Vec<Delivery>, ends: &Ends) {
         let now = Instant::now();
-        if self.window.is_empty() {
-            self.progress = now;
-        }
         self.telemetry.received.inc_by(batch.len() as u64);
         self.ready.reserve(batch.len());
         let (mut echoes, mut refused) = (Vec::new(), Vec::new());
@@ -187,7 +187,11 @@ impl Running<'_> {
                 }
             }
         }
-        self.telemetry.stored.inc_by(tickets.len() as u64 - expired);
+        let stored = tickets.len() as u64 - expired;
+        if stored > 0 {
+            self.stored = Instant::now();
+            self.telemetry.stored.inc_by(stored);
+        }
         if expired > 0 {
             self.telemetry.dropped("expired", expired);
         }
@@ -199,11 +203,15 @@ impl Running<'_> {
 
     fn parked(&mut self, tickets: Vec<Ticket>, ends: &Ends) {
         self.telemetry.parked.inc_by(tickets.len() as u64);
+        self.parked = Instant::now();
         self.acknowledge(tickets, ends);
     }
 
     /// Lets the source acknowledge. A source that is gone hands the messages on again: a duplicate, never a loss.
     fn acknowledge(&mut self, mut tickets: Vec<Ticket>, ends: &Ends) {
+        if tickets.is_empty() {
+            return;
+        }
         let now = Instant::now();
         tickets.retain(|ticket| match self.window.settle(*ticket) {
             Some(settled) => {
@@ -212,7 +220,6 @@ impl Running<'_> {
             }
             None => false,
         });
-        self.progress = now;
         let _gone = ends.source.settled.send(tickets);
         self.telemetry.set_in_flight(self.window.len(), self.window.bytes());
     }
@@ -222,16 +229,20 @@ impl Running<'_> {
             self.telemetry.refused(refusal.kind);
             debug!(route = %self.route.name, %refusal, "refused");
         }
+        let now = Instant::now();
         match self.route.on_refuse {
             OnRefuse::Park => {
                 let parked_at = epoch_millis();
                 let records = refused.into_iter().filter_map(|(ticket, refusal)| {
-                    let in_flight = self.window.get(ticket)?;
+                    let in_flight = self.window.refuse(ticket, now)?;
                     Some((ticket, Record::new(&self.route.name, &in_flight.message, &refusal, parked_at)))
                 });
                 let _gone = ends.park.refused.send(records.collect());
             }
             OnRefuse::Stall => {
+                for (ticket, _) in &refused {
+                    self.window.refuse(*ticket, now);
+                }
                 let (_, refusal) = refused.into_iter().next().expect("called with a refusal");
                 error!(route = %self.route.name, %refusal, "stands still: a message can never be sent, and on_refuse is \"stall\"");
                 if !std::mem::replace(&mut self.stands_still, true) {
@@ -251,7 +262,9 @@ impl Running<'_> {
         let age = self.window.oldest().map_or(Duration::ZERO, |oldest| now - oldest);
         self.telemetry.set_in_flight(self.window.len(), self.window.bytes());
         self.telemetry.oldest_age.set(age.as_secs_f64());
-        let stalled = !self.window.is_empty() && now - self.progress >= STALL;
+        let stuck = |waits: Option<Instant>, taken: Instant| waits.is_some_and(|since| now - since.max(taken) >= STALL);
+        let stalled =
+            stuck(self.window.waits_for_sink(), self.stored) || stuck(self.window.waits_for_parking(), self.parked);
         if stalled == self.stalled {
             return;
         }

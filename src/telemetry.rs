@@ -107,7 +107,11 @@ impl Default for Telemetry {
             Unit::Seconds,
             f.oldest.clone(),
         );
-        registry.register("stalled", "1 while messages wait and the sink cannot take them", f.stalled.clone());
+        registry.register(
+            "stalled",
+            "1 while messages wait that the sink, or parking, does not take",
+            f.stalled.clone(),
+        );
         registry.register_with_unit("latency", "From receipt to confirmation", Unit::Seconds, f.latency.clone());
         registry.register("retried", "Requests that an end sent again", f.retried.clone());
         registry.register("up", "1 while an end is connected and able to work", f.up.clone());

@@ -2,6 +2,11 @@
 
 use std::{fs, path::Path, process::Command};
 
+use rocketbridge::{
+    diagnostic::Faults,
+    settings::{self, Environment},
+};
+
 use crate::files::{File, files, root};
 
 /// Where a document may name a file of the project from.
@@ -185,4 +190,19 @@ fn every_metric_is_in_the_operations_page() {
         let shown = if kind == "counter" { format!("`{name}_total`") } else { format!("`{name}`") };
         assert!(page.contains(&shown), "docs/operations.md says nothing of {shown}");
     }
+}
+
+/// Who takes the sample as it is finds brokers where they listen by default, and the bridge where documents say.
+#[test]
+fn the_sample_settings_name_the_ports_that_documents_name() {
+    let file = root().join("rocketbridge.toml");
+    let (text, faults) = (fs::read_to_string(&file).unwrap(), Faults::default());
+    let settings = settings::load(&file, &text, &Environment::default(), &faults);
+    assert_eq!(faults.into_report().render(false), "");
+    assert_eq!(settings.mqtt["edge"].url.to_string(), "mqtt://127.0.0.1:1883");
+    assert_eq!(settings.rocketmq["main"].name_servers, ["127.0.0.1:9876"]);
+    let admin = settings.admin.unwrap();
+    assert_eq!(admin.to_string(), "127.0.0.1:8480");
+    let image = fs::read_to_string(root().join("docker/Dockerfile")).unwrap();
+    assert!(image.contains(&format!("/dev/tcp/127.0.0.1/{}", admin.port())), "the image asks after its health there");
 }

@@ -75,6 +75,13 @@ pub(super) fn tagged_route(name: &str, from: &str, tags: &[&str], to: &str) -> R
     }
 }
 
+/// A route that parks in a RocketMQ topic, `main!topic`.
+pub(super) fn parking_route(name: &str, from: &str, to: &str, park: &str) -> Route {
+    let (cluster, topic) = park.split_once('!').unwrap();
+    let park = Park::RocketMq { cluster: Arc::new(rocketmq(cluster)), topic: topic.to_owned() };
+    Route { park, ..route(name, from, to) }
+}
+
 fn mqtt(name: &str) -> MqttBroker {
     MqttBroker {
         name: name.to_owned(),

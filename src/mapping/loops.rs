@@ -9,10 +9,10 @@ mod sample;
 #[cfg(test)]
 mod tests;
 
-use std::fmt;
+use std::{collections::VecDeque, fmt};
 
 use super::{
-    From, Route, To,
+    From, Park, Route, To,
     translation::{Produces, Translated},
 };
 use crate::{message::Message, settings::MqttVersion};
@@ -39,6 +39,8 @@ pub enum Why {
     },
     /// The route sends every message back to its own topic, so the loop guard stops them all.
     Nothing,
+    /// What the first route parks in a topic is read as a new message, and leads to its source again.
+    Parked,
 }
 
 impl fmt::Display for Loop {
@@ -46,6 +48,10 @@ impl fmt::Display for Loop {
         let names: Vec<_> = self.routes.iter().map(|name| format!("`{name}`")).collect();
         match self.why {
             Why::Nothing => write!(f, "{} sends every message back to the topic that it came from", names.join(", ")),
+            Why::Parked if names.len() == 1 => write!(f, "{} reads the topic that it parks in", names[0]),
+            Why::Parked => {
+                write!(f, "what {0} parks would come back to it: {1} -> {0}", names[0], names.join(" -> "))
+            }
             Why::Circle { .. } if names.len() == 1 => write!(f, "{} feeds itself", names[0]),
             Why::Circle { .. } => write!(f, "messages would run in a circle: {} -> {}", names.join(" -> "), names[0]),
         }
@@ -57,6 +63,7 @@ impl Loop {
     pub fn hint(&self) -> &'static str {
         match self.why {
             Why::Nothing => "send to another topic or another broker",
+            Why::Parked => "name another topic in `park.rocketmq`, or leave it out: a file takes what is parked then",
             Why::Circle { unmarked: true } => {
                 "MQTT 3.1.1 cannot carry the loop guard's mark: set `version = \"5\"` for the broker, or narrow a filter"
             }
@@ -81,6 +88,16 @@ pub fn find(routes: &[Route]) -> Vec<Loop> {
                     found.push(circle);
                 }
             }
+        }
+    }
+    for circle in graph.parked_circles() {
+        let known = |other: &Loop| {
+            other.why == circle.why
+                && other.routes.len() == circle.routes.len()
+                && circle.routes.iter().all(|name| other.routes.contains(name))
+        };
+        if !found.iter().any(known) {
+            found.push(circle);
         }
     }
     found.extend(
@@ -108,6 +125,8 @@ struct Graph<'r> {
     sinks: Vec<String>,
     /// For each route, those that it may feed.
     feeds: Vec<Vec<usize>>,
+    /// For each route, those that read the topic that it parks in.
+    parks: Vec<Vec<usize>>,
 }
 
 impl<'r> Graph<'r> {
@@ -119,7 +138,9 @@ impl<'r> Graph<'r> {
             all.filter(|to| sinks[from] == sources[*to] && may_feed(&routes[from], &routes[*to])).collect()
         };
         let feeds = (0..routes.len()).map(fed).collect();
-        Self { routes, sources, sinks, feeds }
+        let read = |from: &Route| (0..routes.len()).filter(|to| reads_parked(from, &routes[*to])).collect();
+        let parks = routes.iter().map(read).collect();
+        Self { routes, sources, sinks, feeds, parks }
     }
 
     /// Each step from one route to another that is part of a circle: the route fed, and the one that feeds it.
@@ -129,17 +150,42 @@ impl<'r> Graph<'r> {
     }
 
     fn reaches(&self, from: usize, to: usize) -> bool {
-        let mut seen = vec![false; self.routes.len()];
-        let mut open = vec![from];
-        while let Some(route) = open.pop() {
+        self.way(from, to, |route| self.feeds[route].clone()).is_some()
+    }
+
+    /// Circles that go over a topic of parked messages. They are not tried out: what is parked carries no mark, and
+    /// what it is next time is for its readers to say.
+    fn parked_circles(&self) -> impl Iterator<Item = Loop> {
+        let next = |route: usize| [self.feeds[route].as_slice(), &self.parks[route]].concat();
+        (0..self.routes.len()).flat_map(move |parks| {
+            self.parks[parks].iter().filter_map(move |reader| {
+                let mut way = self.way(*reader, parks, next)?;
+                way.rotate_right(1);
+                let routes = way.into_iter().map(|route| self.routes[route].name.clone()).collect();
+                Some(Loop { routes, why: Why::Parked })
+            })
+        })
+    }
+
+    /// The shortest way from one route to another, both included.
+    fn way(&self, from: usize, to: usize, next: impl Fn(usize) -> Vec<usize>) -> Option<Vec<usize>> {
+        let mut before: Vec<Option<usize>> = vec![None; self.routes.len()];
+        let mut open = VecDeque::from([from]);
+        while let Some(route) = open.pop_front() {
             if route == to {
-                return true;
+                let mut way: Vec<usize> =
+                    std::iter::successors(Some(to), |at| before[*at].filter(|_| *at != from)).collect();
+                way.reverse();
+                return Some(way);
             }
-            if !std::mem::replace(&mut seen[route], true) {
-                open.extend(&self.feeds[route]);
+            for one in next(route) {
+                if one != from && before[one].is_none() {
+                    before[one] = Some(route);
+                    open.push_back(one);
+                }
             }
         }
-        false
+        None
     }
 }
 
@@ -176,6 +222,17 @@ fn may_feed(from: &Route, to: &Route) -> bool {
             topics.iter().any(|topic| to.translation.filters().any(|filter| filter.overlaps(topic)))
         }
         (Produces::RocketMq(names), From::RocketMq(source)) => names.iter().any(|names| names.hold(&source.topic)),
+        _ => false,
+    }
+}
+
+/// Whether a route reads the topic that another, or itself, parks in. Tags do not count: that of what is parked is the
+/// kind of the refusal, which may be any.
+fn reads_parked(from: &Route, to: &Route) -> bool {
+    match (&from.park, &to.from) {
+        (Park::RocketMq { cluster, topic }, From::RocketMq(source)) => {
+            *topic == source.topic && rocketmq_address(cluster) == rocketmq_address(&source.cluster)
+        }
         _ => false,
     }
 }

@@ -37,6 +37,9 @@ use holds::Holds;
 
 /// The most messages that one pull asks for. Brokers give 32 unless told otherwise.
 const PULL_MOST: usize = 256;
+/// A batch takes at most this part of the bytes that the route may hold, and one message more: some batches wait, or are
+/// on their way, beside what the route counts.
+const BATCH_PART: usize = 16;
 
 /// What the tasks of one source share.
 struct Shared {
@@ -44,6 +47,8 @@ struct Shared {
     member: Member,
     from: FromRocketMq,
     pull_most: usize,
+    /// What a batch may weigh before it ends.
+    batch_bytes: usize,
     state: Arc<EndState>,
     holds: Mutex<Holds>,
     /// Something has changed that membership should look at now.
@@ -68,7 +73,9 @@ impl Shared {
             model: Model::Clustering,
         };
         let pull_most = limits.messages.clamp(1, PULL_MOST);
-        let shared = Self { client, member, from, pull_most, state, holds: Mutex::default(), wake: Notify::new() };
+        let batch_bytes = limits.bytes / BATCH_PART;
+        let shared =
+            Self { client, member, from, pull_most, batch_bytes, state, holds: Mutex::default(), wake: Notify::new() };
         (Arc::new(shared), pushes)
     }
 

@@ -1,6 +1,6 @@
 //! The delivery contract, held between a source and a sink that are only channels.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -47,10 +47,11 @@ struct Far {
     parked: tokio::sync::mpsc::UnboundedSender<Vec<Ticket>>,
     orders: watch::Sender<Order>,
     route: JoinHandle<Ended>,
+    telemetry: Arc<RouteTelemetry>,
 }
 
 fn run_route(route: Route, messages: usize) -> Far {
-    let telemetry = Telemetry::default().route("r", "edge", "main", "file");
+    let telemetry = Arc::new(Telemetry::default().route("r", "edge", "main", "file"));
     let (source, source_handle) = source_link(telemetry.source.clone());
     let (sink, sink_handle) = sink_link(telemetry.sink.clone());
     let (refused_tx, refused) = tokio::sync::mpsc::unbounded_channel();
@@ -58,11 +59,12 @@ fn run_route(route: Route, messages: usize) -> Far {
     let park = ParkHandle { refused: refused_tx, parked: parked_rx };
     let (orders, told) = watch::channel(Order::Run);
     let limits = Limits { messages, bytes: usize::MAX };
+    let shown = telemetry.clone();
     let task = tokio::spawn(async move {
         let mut ends = Ends { source: source_handle, sink: sink_handle, park };
-        run(&route, limits, &telemetry, &mut ends, told).await
+        run(&route, limits, &shown, &mut ends, told).await
     });
-    Far { source, sink, refused, parked, orders, route: task }
+    Far { source, sink, refused, parked, orders, route: task, telemetry }
 }
 
 impl Far {
@@ -185,4 +187,65 @@ async fn told_to_drop_it_acknowledges_what_was_refused_or_expired() {
     assert_eq!(far.arrives().await, [1]);
     far.settle(&[1], &Outcome::Expired);
     assert_eq!(far.acknowledged().await, [1]);
+}
+
+/// For as long as a stall takes to show: messages that are refused and parked at once.
+async fn parks_on(far: &mut Far, first: Ticket, by_sink: bool) {
+    let end = Instant::now() + STALL + 3 * TICK;
+    for ticket in first.. {
+        if Instant::now() >= end {
+            return;
+        }
+        far.deliver(vec![delivery(ticket, by_sink)]).await;
+        if by_sink {
+            assert_eq!(far.arrives().await, [ticket]);
+            far.settle(&[ticket], &Outcome::Refused(Refusal::new("body_too_large", "too large")));
+        }
+        let refused = far.refused.recv().await.unwrap();
+        far.parked.send(refused.into_iter().map(|(ticket, _)| ticket).collect()).unwrap();
+        assert_eq!(far.acknowledged().await, [ticket]);
+        tokio::time::sleep(TICK / 5).await;
+    }
+}
+
+#[tokio::test]
+async fn a_sink_that_confirms_nothing_is_a_stall_though_messages_are_parked_meanwhile() {
+    let mut far = run_route(route(""), 10);
+    far.deliver(vec![delivery(0, true)]).await;
+    assert_eq!(far.arrives().await, [0]);
+    parks_on(&mut far, 1, false).await;
+    assert_eq!(far.telemetry.stalled.get(), 1);
+    far.settle(&[0], &Outcome::Stored);
+    assert_eq!(far.acknowledged().await, [0]);
+    tokio::time::sleep(2 * TICK).await;
+    assert_eq!(far.telemetry.stalled.get(), 0);
+}
+
+#[tokio::test]
+async fn parking_that_takes_nothing_is_a_stall_though_the_sink_goes_on() {
+    let mut far = run_route(route(""), 10);
+    far.deliver(vec![delivery(0, false)]).await;
+    let end = Instant::now() + STALL + 3 * TICK;
+    for ticket in 1.. {
+        if Instant::now() >= end {
+            break;
+        }
+        far.deliver(vec![delivery(ticket, true)]).await;
+        assert_eq!(far.arrives().await, [ticket]);
+        far.settle(&[ticket], &Outcome::Stored);
+        assert_eq!(far.acknowledged().await, [ticket]);
+        tokio::time::sleep(TICK / 5).await;
+    }
+    assert_eq!(far.telemetry.stalled.get(), 1);
+    far.parked.send(vec![0]).unwrap();
+    assert_eq!(far.acknowledged().await, [0]);
+    tokio::time::sleep(2 * TICK).await;
+    assert_eq!(far.telemetry.stalled.get(), 0);
+}
+
+#[tokio::test]
+async fn a_route_all_of_whose_messages_are_refused_and_parked_is_not_stalled() {
+    let mut far = run_route(route(""), 10);
+    parks_on(&mut far, 0, true).await;
+    assert_eq!(far.telemetry.stalled.get(), 0);
 }

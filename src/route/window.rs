@@ -16,6 +16,8 @@ pub(super) struct InFlight {
     pub(super) message: Message,
     /// When the route took it.
     pub(super) since: Instant,
+    /// When it was refused. It waits to be put aside since, and before that for the sink.
+    refused: Option<Instant>,
     weight: usize,
 }
 
@@ -28,13 +30,15 @@ pub(super) struct Window {
     /// A settled message leaves `None` until all before it are settled too.
     slots: VecDeque<Option<InFlight>>,
     messages: usize,
+    /// How many of them are refused.
+    refused: usize,
     bytes: usize,
 }
 
 impl Window {
     /// An empty window with its bounds.
     pub(super) fn new(limits: Limits) -> Self {
-        Self { limits, first: 0, slots: VecDeque::new(), messages: 0, bytes: 0 }
+        Self { limits, first: 0, slots: VecDeque::new(), messages: 0, refused: 0, bytes: 0 }
     }
 
     /// Whether another batch may be read. A batch may overshoot the bounds by its own size.
@@ -54,7 +58,7 @@ impl Window {
         let weight = message.weight();
         self.messages += 1;
         self.bytes += weight;
-        self.slots.push_back(Some(InFlight { message, since, weight }));
+        self.slots.push_back(Some(InFlight { message, since, refused: None, weight }));
     }
 
     /// Takes a message out. `None` when it is not in flight: settled before, or never admitted.
@@ -62,6 +66,7 @@ impl Window {
         let index = self.index(ticket)?;
         let settled = self.slots.get_mut(index)?.take()?;
         self.messages -= 1;
+        self.refused -= usize::from(settled.refused.is_some());
         self.bytes -= settled.weight;
         while let Some(None) = self.slots.front() {
             self.slots.pop_front();
@@ -70,9 +75,26 @@ impl Window {
         Some(settled)
     }
 
-    /// A message that is still in flight.
-    pub(super) fn get(&self, ticket: Ticket) -> Option<&InFlight> {
-        self.slots.get(self.index(ticket)?)?.as_ref()
+    /// Notes that a message, which it gives if it is in flight, waits no longer for the sink but to be put aside.
+    pub(super) fn refuse(&mut self, ticket: Ticket, now: Instant) -> Option<&InFlight> {
+        let index = self.index(ticket)?;
+        let message = self.slots.get_mut(index)?.as_mut()?;
+        self.refused += usize::from(message.refused.replace(now).is_none());
+        Some(message)
+    }
+
+    /// Since when the message that has waited longest for the sink waits.
+    pub(super) fn waits_for_sink(&self) -> Option<Instant> {
+        self.in_flight().find(|message| message.refused.is_none()).map(|message| message.since)
+    }
+
+    /// Since when the message that has waited longest to be put aside waits.
+    pub(super) fn waits_for_parking(&self) -> Option<Instant> {
+        self.in_flight().filter_map(|message| message.refused).take(self.refused).min()
+    }
+
+    fn in_flight(&self) -> impl Iterator<Item = &InFlight> {
+        self.slots.iter().flatten()
     }
 
     /// Messages in flight.
@@ -125,6 +147,22 @@ mod tests {
         assert!(window.settle(1).is_some());
         assert!(window.has_room());
         assert!(window.settle(1).is_none(), "a ticket is settled once");
+    }
+
+    #[tokio::test]
+    async fn a_message_waits_for_the_sink_until_it_is_refused_and_then_to_be_put_aside() {
+        let now = Instant::now();
+        let later = |seconds| now + std::time::Duration::from_secs(seconds);
+        let mut window = window(10);
+        (0..3).for_each(|ticket| window.admit(ticket, message(), later(ticket)));
+        assert_eq!((window.waits_for_sink(), window.waits_for_parking()), (Some(now), None));
+        assert!(window.refuse(0, later(20)).is_some() && window.refuse(1, later(10)).is_some());
+        assert!(window.refuse(1, later(10)).is_some(), "refused twice is refused once");
+        assert_eq!((window.waits_for_sink(), window.waits_for_parking()), (Some(later(2)), Some(later(10))));
+        assert!(window.settle(1).is_some() && window.settle(2).is_some());
+        assert_eq!((window.waits_for_sink(), window.waits_for_parking()), (None, Some(later(20))));
+        assert!(window.settle(0).is_some() && window.refuse(0, now).is_none());
+        assert_eq!((window.waits_for_sink(), window.waits_for_parking()), (None, None));
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! Which circles are loops. Brokers named `old` speak 3.1.1.
 
 use super::*;
-use crate::mapping::fixtures::{route, tagged_route};
+use crate::mapping::fixtures::{parking_route, route, tagged_route};
 
 /// The loops over routes given as name, source and sink.
 fn loops(routes: &[(&str, &str, &str)]) -> Vec<(Vec<String>, Why)> {
@@ -89,9 +89,38 @@ fn tags_keep_routes_apart() {
     assert_eq!(find(&routes(&["x"])), [], "guarded");
 }
 
+/// Parked messages are read as new ones, without a mark, and are likely to be refused again.
+#[test]
+fn what_a_route_parks_must_not_come_back_to_it() {
+    let names = |routes: &[Route]| -> Vec<_> {
+        let found = find(routes).into_iter().filter(|found| found.why == Why::Parked);
+        found.map(|found| found.routes.join(" ")).collect()
+    };
+    let up = parking_route("up", "edge:up/#", "main!up", "main!parked");
+    assert_eq!(names(&[parking_route("r", "main!t", "edge:x", "main!t")]), ["r"]);
+    assert_eq!(names(&[up.clone(), route("again", "main!parked", "edge:up/again")]), ["up again"]);
+    let over_another =
+        [up.clone(), route("there", "main!parked", "main!more"), route("back", "main!more", "edge:up/a")];
+    assert_eq!(names(&over_another), ["up there back"]);
+    let parked_twice =
+        [up.clone(), parking_route("p", "main!parked", "edge:x", "main!again"), route("q", "main!again", "edge:up/a")];
+    assert_eq!(names(&parked_twice), ["up p q"]);
+    for reader in [
+        route("aside", "main!parked", "edge:refused/{qos}"),
+        route("elsewhere", "other!parked", "edge:up/again"),
+        route("of another topic", "main!t", "edge:up/again"),
+    ] {
+        assert_eq!(find(&[up.clone(), reader]), []);
+    }
+}
+
 #[test]
 fn a_loop_reads_as_a_sentence() {
     let found = find(&[route("there", "old:t/#", "older:{topic}"), route("back", "older:t/#", "old:{topic}")]);
     assert_eq!(found[0].to_string(), "messages would run in a circle: `there` -> `back` -> `there`");
     assert!(found[0].hint().contains("version = \"5\""));
+    let up = parking_route("up", "edge:up/#", "main!up", "main!parked");
+    let found = find(&[up, route("again", "main!parked", "edge:up/again")]);
+    assert_eq!(found[0].to_string(), "what `up` parks would come back to it: `up` -> `again` -> `up`");
+    assert!(found[0].hint().contains("park.rocketmq"));
 }

@@ -19,7 +19,7 @@ use crate::{
         offsets::Hold,
         wire::{
             consume::{Pulled, Span},
-            record::{Record, Undecodable, records},
+            record::{Record, Records, Undecodable, records},
         },
     },
 };
@@ -42,9 +42,9 @@ pub(super) async fn pull(shared: Arc<Shared>, mut hold: Hold, queue: Queue, deli
         let asked = Instant::now();
         match ask(&shared, &queue, position).await {
             Ok((Pulled::Found(span), body)) => {
-                let (batch, offsets) = read(&shared, &queue, position, &body);
-                drop(body);
-                if !hand_on(&shared, hold, &deliveries, batch, &offsets, span).await {
+                let records = records(&body, shared.from.cluster.max_message);
+                let answer = Answer { shared: &shared, queue: &queue, records, at: position, span };
+                if !hand_on(&shared, hold, &deliveries, answer).await {
                     return;
                 }
             }
@@ -90,19 +90,15 @@ async fn ask(shared: &Shared, queue: &Queue, position: u64) -> Result<(Pulled, B
     }
 }
 
-/// Waits until the lock is sure and somebody takes the batch; false when the queue is not to be read further.
+/// Hands on all of an answer, piece by piece, each once the lock is sure and somebody takes it; false when the queue is
+/// not to be read further.
 async fn hand_on(
     shared: &Shared,
     hold: Hold,
     deliveries: &mpsc::Sender<Vec<Delivery>>,
-    mut batch: Vec<Delivery>,
-    offsets: &[u64],
-    span: Span,
+    mut answer: Answer<'_>,
 ) -> bool {
-    if batch.is_empty() {
-        shared.holds().skip(hold, span);
-        return true;
-    }
+    let mut batch = Batch::default();
     loop {
         let readiness = shared.holds().readiness(hold, Instant::now());
         match readiness {
@@ -114,11 +110,21 @@ async fn hand_on(
             Handed::Gone => return false,
         }
         let Ok(permit) = deliveries.reserve().await else { return false };
+        // Not before there is room: what is decompressed takes many times what came.
+        if batch.deliveries.is_empty() {
+            batch = answer.next_batch();
+        }
         let mut holds = shared.holds();
-        match holds.hand_on(hold, &mut batch, offsets, span, Instant::now()) {
+        if batch.deliveries.is_empty() {
+            holds.skip(hold, answer.span);
+            return true;
+        }
+        match holds.hand_on(hold, &mut batch.deliveries, &batch.offsets, answer.span_so_far(), Instant::now()) {
             Handed::On => {
-                permit.send(batch);
-                return true;
+                permit.send(std::mem::take(&mut batch.deliveries));
+                if answer.records.is_empty() {
+                    return true;
+                }
             }
             Handed::Unconfirmed => {}
             Handed::Gone => return false,
@@ -126,27 +132,54 @@ async fn hand_on(
     }
 }
 
-/// The messages of an answer that are for us, and their offsets: ascending, none below `position`.
-fn read(shared: &Shared, queue: &Queue, position: u64, body: &Bytes) -> (Vec<Delivery>, Vec<u64>) {
-    let mut at = position;
-    let mut batch = Vec::with_capacity(32);
-    let mut offsets = Vec::with_capacity(32);
-    for record in records(body, shared.from.cluster.max_message) {
-        let stated = record.as_ref().map_or_else(|bad| bad.queue_offset, |record| Some(record.queue_offset));
-        let offset = stated.unwrap_or(at).max(at);
-        at = offset + 1;
-        let mut delivery = match record {
-            Ok(record) => match readable(shared, &record) {
-                Some(delivery) => delivery,
-                None => continue,
-            },
-            Err(bad) => unreadable(shared, queue, offset, &bad),
-        };
-        delivery.message.queue = Some(queue.clone());
-        batch.push(delivery);
-        offsets.push(offset);
+/// An answer, as far as it is not yet read.
+struct Answer<'a> {
+    shared: &'a Shared,
+    queue: &'a Queue,
+    records: Records<'a>,
+    /// One past the last offset that was read.
+    at: u64,
+    span: Span,
+}
+
+/// Messages that are for us, and their offsets: ascending, none below where the answer began.
+#[derive(Default)]
+struct Batch {
+    deliveries: Vec<Delivery>,
+    offsets: Vec<u64>,
+}
+
+impl Answer<'_> {
+    /// The next messages, until they weigh enough for a batch; none when there are no more.
+    fn next_batch(&mut self) -> Batch {
+        let Self { shared, queue, .. } = *self;
+        let mut batch = Batch { deliveries: Vec::with_capacity(32), offsets: Vec::with_capacity(32) };
+        let mut weight = 0;
+        while weight < shared.batch_bytes {
+            let Some(record) = self.records.next() else { break };
+            let stated = record.as_ref().map_or_else(|bad| bad.queue_offset, |record| Some(record.queue_offset));
+            let offset = stated.unwrap_or(self.at).max(self.at);
+            self.at = offset + 1;
+            let mut delivery = match record {
+                Ok(record) => match readable(shared, &record) {
+                    Some(delivery) => delivery,
+                    None => continue,
+                },
+                Err(bad) => unreadable(shared, queue, offset, &bad),
+            };
+            weight += delivery.message.weight();
+            delivery.message.queue = Some(queue.clone());
+            batch.deliveries.push(delivery);
+            batch.offsets.push(offset);
+        }
+        batch
     }
-    (batch, offsets)
+
+    /// Where the queue is to be read on behind what was read of this answer.
+    fn span_so_far(&self) -> Span {
+        let next = if self.records.is_empty() { self.span.next } else { self.at };
+        Span { next, ..self.span }
+    }
 }
 
 /// Nothing when it has another tag: brokers compare tags by their hashes only.

@@ -22,6 +22,7 @@ use crate::{
         wire::{
             code::{request, response},
             frame::Frame,
+            record::tests::Sample,
         },
     },
     settings::StoredWhen,
@@ -39,6 +40,8 @@ struct Fake {
     members: Vec<String>,
     /// Each queue holds messages up to here.
     end: u64,
+    /// What the first queue holds, as a broker stores it.
+    records: Vec<Vec<u8>>,
     committed: HashMap<Queue, u64>,
     /// Requests that brokers answer with an error.
     failing: Vec<i32>,
@@ -62,6 +65,15 @@ impl Fake {
             .map(|(name, count)| json!({ "brokerName": name, "perm": 6, "readQueueNums": count, "writeQueueNums": count }))
             .collect();
         (!queues.is_empty()).then(|| json!({ "brokerDatas": brokers, "queueDatas": queues }).to_string())
+    }
+
+    fn pull(&self, request: &Frame) -> Option<Answer> {
+        let first: usize =
+            request.fields.number("queueOffset").filter(|_| request.fields.get("queueId") == Some("0"))?;
+        let found = self.records.get(first..).filter(|found| !found.is_empty())?;
+        let end = self.records.len().to_string();
+        let fields = json!({ "nextBeginOffset": end, "minOffset": "0", "maxOffset": end });
+        Some(Answer::new(response::SUCCESS, fields, found.concat()))
     }
 
     fn brokers(&self) -> String {
@@ -106,7 +118,7 @@ impl Fake {
             }
             request::GET_MIN_OFFSET => offset(&0),
             request::GET_MAX_OFFSET => offset(&self.end),
-            request::PULL_MESSAGE => plain(response::SYSTEM_BUSY),
+            request::PULL_MESSAGE => self.pull(request).unwrap_or_else(|| plain(response::SYSTEM_BUSY)),
             _ => plain(response::SUCCESS),
         }
     }
@@ -126,7 +138,7 @@ struct Bench {
     servers: BTreeMap<&'static str, FakeServer>,
     shared: Arc<Shared>,
     group: Group,
-    _deliveries: Receiver<Vec<Delivery>>,
+    deliveries: Receiver<Vec<Delivery>>,
 }
 
 /// Starts a name server and these brokers, each with two queues unless the topic is not there yet.
@@ -173,7 +185,7 @@ async fn bench(start: Start, brokers: &[&'static str]) -> Bench {
     let (shared, pushes) = Shared::new(from, "r".to_owned(), limits, state);
     let (sender, deliveries) = mpsc::channel(1);
     let group = Group::new(shared.clone(), sender, pushes);
-    Bench { fake, servers, shared, group, _deliveries: deliveries }
+    Bench { fake, servers, shared, group, deliveries }
 }
 
 impl Bench {
@@ -277,4 +289,25 @@ async fn a_broker_that_was_removed_is_no_fault_and_its_queues_are_given_up_in_th
     }
     assert_eq!(bench.group.round().await, None);
     assert_eq!(bench.holding(), [queue("a", 0), queue("a", 1)]);
+}
+
+/// Compressed a thousandfold, one answer would fill the memory many times over.
+#[tokio::test]
+async fn an_answer_is_decompressed_only_as_far_as_there_is_room() {
+    const LARGE: usize = 256 << 10;
+    let mut bench = bench(Start::First, &["a"]).await;
+    bench.fake().records = (0..32).map(|offset| Sample::compressed(offset, &vec![7; LARGE]).bytes()).collect();
+    assert_eq!(bench.group.round().await, None);
+    sleep(Duration::from_millis(200)).await;
+    let position = |bench: &Bench| {
+        let holds = bench.shared.holds();
+        holds.of(&queue("a", 0)).and_then(|hold| holds.position(hold))
+    };
+    assert_eq!(position(&bench), Some(1), "what was handed on fills the only place");
+    for ticket in 0..32 {
+        let batch = timeout(Duration::from_secs(5), bench.deliveries.recv()).await.unwrap().unwrap();
+        assert_eq!(batch.iter().map(|delivery| delivery.ticket).collect::<Vec<_>>(), [ticket]);
+        assert_eq!(batch[0].message.payload, vec![7; LARGE]);
+    }
+    assert_eq!(position(&bench), Some(32));
 }
