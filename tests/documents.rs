@@ -201,7 +201,7 @@ fn the_sample_settings_name_the_ports_that_documents_name() {
     assert_eq!(faults.into_report().render(false), "");
     assert_eq!(settings.mqtt["edge"].url.to_string(), "mqtt://127.0.0.1:1883");
     assert_eq!(settings.rocketmq["main"].name_servers, ["127.0.0.1:9876"]);
-    let admin = settings.admin.unwrap();
+    let admin = settings.http.admin.unwrap();
     assert_eq!(admin.to_string(), "127.0.0.1:8480");
     let image = fs::read_to_string(root().join("docker/Dockerfile")).unwrap();
     assert!(image.contains(&format!("/dev/tcp/127.0.0.1/{}", admin.port())), "the image asks after its health there");
