@@ -20,7 +20,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-pub use end::EndState;
+pub use end::{Connection, EndState};
 
 pub use labels::Role;
 use labels::{BrokerLabel, EndLabel, ReasonLabel, RouteLabel};

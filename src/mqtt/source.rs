@@ -184,6 +184,7 @@ impl Duty for Source {
 
     fn disconnected(&mut self, _ending: &Ending) {
         self.steady = false;
+        self.link.state.ended();
         if let Some(retained) = &mut self.retained {
             retained.disconnected(self.ledger.owes_nothing(), Instant::now());
         }
@@ -247,7 +248,12 @@ impl Duty for Source {
                 packet::write_ack(&mut link.out, AckKind::PubComp, ack.packet_id);
             }
             Incoming::SubAck { packet_id, codes, text } => {
+                let refused = self.subscriber.refusal().is_some();
                 self.subscriber.answered(packet_id, &codes, text.as_deref(), &self.route, link);
+                if refused && self.subscriber.is_subscribed() {
+                    // What came meanwhile was not for us.
+                    self.link.state.began(false);
+                }
                 self.show_state();
             }
             Incoming::UnsubAck { packet_id, codes } => self.subscriber.left(packet_id, &codes, &self.route),

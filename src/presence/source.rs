@@ -36,7 +36,7 @@ use crate::{
     mapping::hash::Hash,
     message::{Message, Topic},
     settings::BrokerApi,
-    telemetry::EndState,
+    telemetry::{Connection, EndState},
 };
 
 /// The most that is handed on at once.
@@ -194,20 +194,18 @@ impl Source {
 
     /// Sees whether the way to the broker has come or gone.
     fn look(&mut self) {
-        let (beginnings, kept) = self.state.beginnings();
-        let verdict = if beginnings > self.beginnings {
+        let Connection { beginnings, kept, lasts } = self.state.connection();
+        if beginnings > self.beginnings {
             self.beginnings = beginnings;
             let now = self.later();
             self.lifeline.lost(now);
-            self.lifeline.found(kept, now)
-        } else if self.state.reason().is_some() {
+            let verdict = self.lifeline.found(kept, now);
+            self.follow(verdict);
+        }
+        if !lasts {
             let now = self.later();
             self.lifeline.lost(now);
-            None
-        } else {
-            None
-        };
-        self.follow(verdict);
+        }
     }
 
     fn tick(&mut self, forget: bool) {

@@ -24,10 +24,21 @@ pub struct EndState {
     pub retried: Counter,
     up: Gauge,
     condition: Mutex<Condition>,
-    /// How many connections to the broker have begun, and whether the last one found its session as it was left.
-    beginnings: Mutex<(u64, bool)>,
+    connection: Mutex<Connection>,
     reads_all: AtomicBool,
     families: Arc<Families>,
+}
+
+/// How it stands with a connection to a broker. Whether the end can work is another question: it may be connected and
+/// refused, or not have lasted long enough to count on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Connection {
+    /// How many have begun.
+    pub beginnings: u64,
+    /// The last one found its session as it was left.
+    pub kept: bool,
+    /// It has not ended.
+    pub lasts: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -42,7 +53,7 @@ impl EndState {
         Self {
             retried: families.retried.get_or_create_owned(&label),
             up: families.up.get_or_create_owned(&label),
-            beginnings: Mutex::new((0, false)),
+            connection: Mutex::default(),
             reads_all: AtomicBool::new(false),
             condition: Mutex::new(Condition::Down {
                 reason: "starting".to_owned(),
@@ -91,13 +102,18 @@ impl EndState {
 
     /// A connection to the broker has begun; `kept`: the broker still has the session.
     pub fn began(&self, kept: bool) {
-        let mut beginnings = self.beginnings.lock().unwrap_or_else(PoisonError::into_inner);
-        *beginnings = (beginnings.0 + 1, kept);
+        let mut connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        *connection = Connection { beginnings: connection.beginnings + 1, kept, lasts: true };
     }
 
-    /// How many connections to the broker have begun, and whether the last one found its session as it was left.
-    pub fn beginnings(&self) -> (u64, bool) {
-        *self.beginnings.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The connection to the broker has ended.
+    pub fn ended(&self) {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner).lasts = false;
+    }
+
+    /// How it stands with the connection to the broker.
+    pub fn connection(&self) -> Connection {
+        *self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why the end cannot work, or nothing when it can.

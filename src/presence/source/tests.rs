@@ -273,3 +273,19 @@ async fn what_is_not_stored_counts_as_not_heard() {
     assert_eq!(std::fs::read_to_string(&file).unwrap()[..20].parse(), Ok(then * 1_000));
     bench.stop().await;
 }
+
+#[tokio::test]
+async fn a_connection_that_is_not_proven_yet_is_not_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let impatient = Options { grace: Some(Duration::from_secs(2)), ..options() };
+    let mut bench = Bench::with(impatient, folder.path(), true);
+    bench.events.state.down("not proven".to_owned());
+    let gap = bench.told(1).await;
+    bench.stored(&gap);
+    bench.says(&[(1, &came(1))], false).await;
+    assert_eq!(tags(&bench.told(1).await), ["connect"]);
+    assert!(timeout(Duration::from_secs(4), bench.notices.deliveries.recv()).await.is_err(), "it was given up");
+    bench.events.state.ended();
+    assert_eq!(tags(&bench.told(1).await), ["tcpclean"]);
+    bench.stop().await;
+}
