@@ -5,10 +5,13 @@ use std::cmp::Ordering;
 
 use crate::message::Queue;
 
-/// The share of `client_id` in `queues`, given all members of the group. Empty when it is not a member.
+/// The share of `client_id` in `queues`, given all members of the group. Empty when it is not a member. A member that
+/// stands there twice is one: brokers list it for each connection, and keep a lost one for two minutes, whose queues
+/// nobody would read.
 pub fn allocate(client_id: &str, queues: &[Queue], members: &[String]) -> Vec<Queue> {
     let mut members: Vec<&str> = members.iter().map(String::as_str).collect();
     members.sort_by(|a, b| java_order(a, b));
+    members.dedup();
     let Some(index) = members.iter().position(|member| *member == client_id) else { return Vec::new() };
     let mut queues = queues.to_vec();
     queues.sort_by(|a, b| java_order(&a.broker, &b.broker).then(a.id.cmp(&b.id)));
@@ -46,6 +49,17 @@ mod tests {
     fn the_first_members_take_what_does_not_divide() {
         assert_eq!([ids(0, 3, 8), ids(1, 3, 8), ids(2, 3, 8)], [vec![0, 1, 2], vec![3, 4, 5], vec![6, 7]]);
         assert_eq!([ids(0, 4, 4), ids(3, 4, 4)], [vec![0], vec![3]]);
+    }
+
+    #[test]
+    fn a_member_that_is_listed_for_two_connections_is_one() {
+        let twice = [members(2), members(2)].concat();
+        assert_eq!(
+            allocate(&members(2)[1], &queues("b", 4), &twice),
+            allocate(&members(2)[1], &queues("b", 4), &members(2))
+        );
+        let alone = [members(1), members(1)].concat();
+        assert_eq!(allocate(&members(1)[0], &queues("b", 4), &alone).len(), 4);
     }
 
     #[test]
