@@ -234,6 +234,41 @@ fn checked_before_it_runs(settings: &str) {
     }
 }
 
+/// The access key is known: only the signature of each request is wrong.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs servers: scripts/test runs it"]
+async fn a_wrong_secret_key_is_named_at_a_source_and_at_a_sink() {
+    let (mosquitto, (access_key, secret_key)) = (Mosquitto::shared().await, crate::servers::rocketmq::ADMIN);
+    let rocketmq = RocketMq::start(&RocketMqOptions { acl: true, ..RocketMqOptions::default() }).await;
+    rocketmq.create_topic("signed", 1).await;
+    let key = format!("access_key = \"{access_key}\"\nsecret_key = {{ env = \"MAIN\" }}\n");
+    let mut bridge = Bridge::new(&(settings(mosquitto, &rocketmq) + &key), &there_and_back("signed"));
+    bridge.set("MAIN", "wrong-secret");
+    bridge.run();
+    let login = Login::new(mosquitto.port, "signed-device");
+    let mut client = Client::connect(&login).await;
+    client.subscribe("signed-back/#", QoS::AtLeastOnce).await;
+    bridge.metric_reaches("rocketbridge_up", &["signed-up", "source"], 1.0, PATIENCE).await;
+    client.publish("signed/a", QoS::AtLeastOnce, "kept").await;
+    for (route, end) in [("signed-up", "sink"), ("signed-down", "source")] {
+        let said = eventually(&format!("the {end} of {route} says why"), PATIENCE, || async {
+            let (status, body) = bridge.get("/ready").await.ok()?;
+            let told: serde_json::Value = serde_json::from_str(&body).ok()?;
+            let route = told["routes"].as_array()?.iter().find(|one| one["route"] == route)?;
+            let reason = route[end].as_str()?.to_owned();
+            (status == 503 && reason.contains("not authorised")).then_some(reason)
+        })
+        .await;
+        assert!(said.to_lowercase().contains("signature"), "{said}");
+    }
+    assert!(!bridge.log().contains("wrong-secret"), "a secret shows");
+    bridge.kill();
+
+    bridge.set("MAIN", secret_key);
+    bridge.run();
+    assert_eq!(client.next().await.payload, "kept");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs servers: scripts/test runs it"]
 async fn two_replicas_with_one_client_id_say_what_is_wrong() {
