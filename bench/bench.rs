@@ -7,6 +7,7 @@ mod brokers;
 mod drain;
 mod latency;
 mod mqtt;
+mod presence;
 mod process;
 mod report;
 mod rocketmq;
@@ -53,6 +54,9 @@ struct Args {
     /// Messages of a drain (the plain Java bridge gets fewer)
     #[arg(long)]
     messages: Option<u64>,
+    /// Clients of `presence`
+    #[arg(long)]
+    clients: Option<u32>,
     /// Also write the tables to this file
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
@@ -81,12 +85,15 @@ enum Part {
     Idle,
     /// Memory while a far broker is away, and how soon messages flow after its return
     Outage,
+    /// Who is online, while clients connect and drop in waves
+    Presence,
     /// CPU of a clean release build (not part of a usual run)
     Build,
 }
 
 impl Part {
-    const USUAL: [Self; 6] = [Self::Drain, Self::Latency, Self::Window, Self::Start, Self::Idle, Self::Outage];
+    const USUAL: [Self; 7] =
+        [Self::Drain, Self::Latency, Self::Window, Self::Start, Self::Idle, Self::Outage, Self::Presence];
 }
 
 /// What the benchmark starts of itself.
@@ -96,6 +103,8 @@ enum Bare {
     BareSubscriber { address: SocketAddr, topic: String, id: String, messages: u64 },
     #[command(hide = true)]
     BarePublisher { address: SocketAddr, topic: String, id: String, messages: u64 },
+    #[command(hide = true)]
+    Fleet { port: u16 },
 }
 
 fn main() -> Result<()> {
@@ -109,6 +118,7 @@ fn main() -> Result<()> {
         Some(Bare::BarePublisher { address, topic, id, messages }) => {
             drain::bare_publisher(*address, topic, id, *messages)
         }
+        Some(Bare::Fleet { port }) => presence::hold(*port),
         None => {
             let outcome = run(&args);
             servers::remove_folders();
@@ -179,6 +189,15 @@ impl Bench<'_> {
                 let outage = small::far_outage(&mut self.world, time)?;
                 self.say(&format!("{outage}"));
                 self.results.far_outages.push(outage);
+                Ok(())
+            }
+            Part::Presence => {
+                let clients = self.args.clients.unwrap_or(if quick { 6_000 } else { 50_000 });
+                self.say(&format!("{clients} clients come and go"));
+                let began = self.began;
+                let presence = presence::measure(&self.world, clients, |what| say(began, what))?;
+                self.say(&format!("{presence} (load {})", load()));
+                self.results.presence = Some(presence);
                 Ok(())
             }
             Part::Build => {

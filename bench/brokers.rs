@@ -23,6 +23,20 @@ impl Mosquitto {
         Ok(Self(runtime()?.block_on(mosquitto::Mosquitto::start(&options))))
     }
 
+    /// Starts one that tells who comes and goes.
+    pub(crate) fn telling() -> Result<Self> {
+        let lines = ["log_dest topic", "connection_messages true", "max_inflight_messages 1000"];
+        let options = mosquitto::Options { lines: lines.map(str::to_owned).to_vec(), ..mosquitto::Options::default() };
+        Ok(Self(runtime()?.block_on(mosquitto::Mosquitto::start(&options))))
+    }
+
+    /// Stops and starts it; it keeps its sessions.
+    pub(crate) fn begin_anew(&mut self) -> Result<()> {
+        self.0.terminate();
+        runtime()?.block_on(self.0.restart());
+        Ok(())
+    }
+
     pub(crate) fn address(&self) -> SocketAddr {
         (Ipv4Addr::LOCALHOST, self.0.port).into()
     }

@@ -29,6 +29,11 @@ impl Usage {
     pub(crate) fn resident_mb(&self) -> f64 {
         mb(self.resident)
     }
+
+    /// The most memory it ever had, in MB.
+    pub(crate) fn peak_mb(&self) -> f64 {
+        mb(self.peak)
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "far below 2^52")]

@@ -4,6 +4,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use crate::{
     latency::Latency,
+    presence::Presence,
     process::Flow,
     small::{FarOutage, Idle, Outage, Stall},
     world::{Kind, Way},
@@ -22,6 +23,7 @@ pub(crate) struct Results {
     pub(crate) idle: Option<Idle>,
     pub(crate) outages: Vec<Outage>,
     pub(crate) far_outages: Vec<FarOutage>,
+    pub(crate) presence: Option<Presence>,
     /// Seconds of CPU.
     pub(crate) build: Option<f64>,
 }
@@ -79,6 +81,7 @@ impl Results {
             }
             text.push('\n');
         }
+        self.presence.iter().for_each(|presence| text += &waves(presence));
         let verdicts = self.verdicts().rows;
         if !verdicts.is_empty() {
             text += "| Demand | bar | goal | measured | |\n|---|---|---|---|---|\n";
@@ -132,6 +135,10 @@ impl Results {
                 rows.most(what, bar, None, slowest);
             }
         }
+        if let Some(presence) = &self.presence {
+            rows.most("who is online, in the waves: query p99, ms", 5.0, None, presence.latency.p99);
+            rows.most("who is online, after the waves: wrong answers", 0.0, None, count(presence.wrong));
+        }
         if let Some(seconds) = self.build {
             rows.most("clean release build, s of CPU", 240.0, None, seconds);
         }
@@ -181,6 +188,28 @@ fn stalls(away: &str, all: &[&Stall], rows: &mut Verdicts) {
     let what = format!("{away} away, 5,000 msg/s waiting: memory grows by MB");
     rows.most(&what, 5.0, None, most(|stall| stall.most - stall.before));
     rows.most(&format!("{away} away: of that after 5 s, MB"), 1.0, None, most(|stall| stall.most - stall.early));
+}
+
+/// What clients that come and go cost.
+fn waves(presence: &Presence) -> String {
+    let Presence { clients, brokers, taken, events, cpu, resident: [before, all, most], latency, .. } = presence;
+    let mosquittos = if *brokers == 1 { "Mosquitto" } else { "Mosquittos" };
+    let rows = [
+        ("connections that Mosquitto takes, a second", number(*taken)),
+        ("connects and drops a second, until the count shows them", number(*events)),
+        ("CPU µs for each", number(*cpu)),
+        ("resident MB: nobody, everybody, at most", format!("{before:.1}, {all:.1}, {most:.1}")),
+        ("bytes a client", number(presence.per_client().round())),
+        ("query ms: median, p99, at most", format!("{:.2}, {:.2}, {:.1}", latency.p50, latency.p99, latency.most)),
+    ];
+    let head =
+        format!("| {} clients on {brokers} {mosquittos}, in waves | |\n|---|---|\n", number(f64::from(*clients)));
+    rows.iter().fold(head, |text, (what, measured)| text + &format!("| {what} | {measured} |\n")) + "\n"
+}
+
+#[expect(clippy::cast_precision_loss, reason = "far below 2^52")]
+fn count(n: usize) -> f64 {
+    n as f64
 }
 
 #[derive(Default)]

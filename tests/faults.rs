@@ -13,7 +13,7 @@ use std::time::Duration;
 use world::World;
 
 /// What one run inflicts, by its form.
-fn form<T>(short: T, long: T) -> T {
+pub(crate) fn form<T>(short: T, long: T) -> T {
     if long_form() { long } else { short }
 }
 

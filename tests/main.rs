@@ -19,3 +19,4 @@ mod reading;
 mod refusals;
 mod running;
 mod servers;
+mod waves;

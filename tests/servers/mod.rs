@@ -9,10 +9,12 @@
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each program that includes this uses a part of it")]
 #![allow(clippy::print_stderr, reason = "tests and the demo talk to a person")]
 
+pub mod asker;
 pub mod bridge;
 pub mod certificates;
 pub mod count;
 pub mod device;
+pub mod fleet;
 pub mod hooks;
 pub mod http;
 pub mod judge;
