@@ -97,6 +97,9 @@ impl Connections {
 
     /// Takes up what was remembered of a client.
     pub fn restore(&mut self, client_id: String, client: Client) {
+        if let Some(latest) = client.open.last().filter(|latest| latest.announced) {
+            self.is_announced(&latest.peer);
+        }
         if client.open.is_empty() && client.past.is_empty() {
             self.clients.remove(&client_id);
         } else {
@@ -124,13 +127,21 @@ impl Connections {
         self.opened.push_back(peer.to_owned());
     }
 
+    /// Peers that have opened a connection and not said who they are, as far as they are known.
+    pub fn nameless(&self) -> impl Iterator<Item = &str> {
+        self.opened.iter().map(String::as_str)
+    }
+
+    /// Whether a connection from this peer was opened that belonged to nobody until now.
+    fn is_announced(&mut self, peer: &str) -> bool {
+        let at = self.opened.iter().rposition(|opened| opened == peer);
+        at.and_then(|at| self.opened.remove(at)).is_some()
+    }
+
     /// A client came; the bridge heard of it at `heard`, by its own clock.
     pub fn connected(&mut self, event: &Connected, heard: u64) -> Vec<Notice> {
         let mut channel = Channel::of(event, heard);
-        if let Some(at) = self.opened.iter().rposition(|peer| *peer == event.peer) {
-            self.opened.remove(at);
-            channel.announced = true;
-        }
+        channel.announced = self.is_announced(&event.peer);
         let client = self.clients.entry(event.client_id.clone()).or_default();
         let mut told = Told { client_id: &event.client_id, notices: Vec::new() };
         if let Some(open) = client.open.iter_mut().find(|open| open.id == channel.id) {

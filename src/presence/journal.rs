@@ -39,6 +39,9 @@ struct Line {
     /// The event that it is known from.
     #[serde(rename = "k", skip_serializing_if = "Option::is_none")]
     key: Option<Key>,
+    /// A peer that has opened a connection and not said who it is.
+    #[serde(rename = "o", skip_serializing_if = "Option::is_none")]
+    opened: Option<String>,
     /// When the broker started.
     #[serde(rename = "b", skip_serializing_if = "Option::is_none")]
     broker: Option<Known>,
@@ -114,8 +117,11 @@ impl Journal {
 
     /// Notes events that are done.
     pub fn note(&mut self, events: &[Event]) {
-        for Event { key, changed, broker, .. } in events {
+        for Event { key, changed, opened, broker, .. } in events {
             let mut key = *key;
+            if let Some(peer) = opened {
+                self.line(&Line { opened: Some(peer.clone()), ..Line::default() });
+            }
             if let Some(known) = broker {
                 self.line(&Line { broker: Some(*known), ..Line::default() });
             }
@@ -189,6 +195,9 @@ impl Journal {
         for group in groups {
             fresh.group(group);
         }
+        for peer in connections.nameless() {
+            fresh.line(&Line { opened: Some(peer.to_owned()), ..Line::default() });
+        }
         for (client_id, client) in connections.clients() {
             fresh.line(&Line { client: Some((client_id.to_owned(), client.clone())), ..Line::default() });
         }
@@ -241,6 +250,9 @@ fn read(file: &File, restored: &mut Restored) -> io::Result<(usize, u64, Vec<Str
         if let Some((client_id, client)) = line.client {
             client.open().iter().for_each(|open| drop(unsure.remove(&open.id)));
             restored.connections.restore(client_id, client);
+        }
+        if let Some(peer) = line.opened {
+            restored.connections.opened(&peer);
         }
         restored.ledger.restore(line.key);
         restored.known = line.broker.or(restored.known);

@@ -23,6 +23,8 @@ pub struct Event {
     pub key: Option<Key>,
     /// The clients that it changed, as they are since.
     pub changed: Vec<(String, Client)>,
+    /// A peer that has opened a connection and not said who it is.
+    pub opened: Option<String>,
     /// What is known of the broker since.
     pub broker: Option<Known>,
     /// When it happened, in milliseconds since the epoch by the bridge's clock.

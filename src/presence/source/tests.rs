@@ -289,3 +289,20 @@ async fn a_connection_that_is_not_proven_yet_is_not_lost() {
     assert_eq!(tags(&bench.told(1).await), ["tcpclean"]);
     bench.stop().await;
 }
+
+#[tokio::test]
+async fn a_connection_that_was_opened_before_a_kill_ends_when_it_is_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let opened = |port| format!("{}: New connection from 10.0.0.1:{port} on port 1883.", now());
+    let mut bench = Bench::first(folder.path()).await;
+    bench.says(&[(1, &opened(1))], false).await;
+    assert_eq!(bench.acknowledged().await, [0]);
+    bench.running.abort();
+
+    let mut bench = Bench::start(folder.path(), true);
+    let taken = format!("{}: Client GID_a@@@1 already connected, closing old connection.", now());
+    bench.says(&[(2, &came(1)), (3, &opened(2)), (4, &taken), (5, &came(2)), (6, &went())], false).await;
+    let told = bench.told(5).await;
+    assert_eq!(tags(&told), ["connect", "tcpclean", "connect", "disconnect", "tcpclean"]);
+    bench.stop().await;
+}
