@@ -39,6 +39,9 @@ struct Line {
     /// The event that it is known from.
     #[serde(rename = "k", skip_serializing_if = "Option::is_none")]
     key: Option<Key>,
+    /// Events that are recognised.
+    #[serde(rename = "r", skip_serializing_if = "Vec::is_empty")]
+    keys: Vec<Key>,
     /// A peer that has opened a connection and not said who it is.
     #[serde(rename = "o", skip_serializing_if = "Option::is_none")]
     opened: Option<String>,
@@ -120,7 +123,7 @@ impl Journal {
         for Event { key, changed, opened, broker, .. } in events {
             let mut key = *key;
             if let Some(peer) = opened {
-                self.line(&Line { opened: Some(peer.clone()), ..Line::default() });
+                self.line(&Line { opened: Some(peer.clone()), key: key.take(), ..Line::default() });
             }
             if let Some(known) = broker {
                 self.line(&Line { broker: Some(*known), ..Line::default() });
@@ -201,9 +204,7 @@ impl Journal {
         for (client_id, client) in connections.clients() {
             fresh.line(&Line { client: Some((client_id.to_owned(), client.clone())), ..Line::default() });
         }
-        for key in ledger.recent() {
-            fresh.line(&Line { key: Some(key), ..Line::default() });
-        }
+        fresh.line(&Line { keys: ledger.keys().collect(), ..Line::default() });
         let (text, path, old) = (std::mem::take(&mut fresh.text), fresh.path.clone(), self.path.clone());
         let replaced = spawn_blocking(move || replace(&path, &old, &text));
         self.file = replaced.await.map_err(io::Error::other)??;
@@ -254,7 +255,7 @@ fn read(file: &File, restored: &mut Restored) -> io::Result<(usize, u64, Vec<Str
         if let Some(peer) = line.opened {
             restored.connections.opened(&peer);
         }
-        restored.ledger.restore(line.key);
+        restored.ledger.restore(line.keys.into_iter().chain(line.key));
         restored.known = line.broker.or(restored.known);
         restored.groups.extend(line.group);
     }

@@ -3,13 +3,10 @@
 //! Events are done in the order in which they came: what is kept on disk is always what a prefix of them made, so
 //! that after a crash the rest can be read again and make the same. Pure.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::{connections::Client, lifeline::Known};
 use crate::delivery::Ticket;
-
-/// How many events are recognised when they come again, beyond those that are not done.
-const RECOGNISED: usize = 2_048;
 
 /// Names an event of one session of the broker: its packet id, and a hash of what it says.
 pub type Key = (u16, u64);
@@ -40,8 +37,10 @@ pub struct Ledger {
     /// The event that each notice belongs to, from `first_notice` on; nothing once it is settled.
     notices: VecDeque<Option<u64>>,
     first_notice: Ticket,
-    keys: HashMap<Key, u32>,
-    recent: VecDeque<Key>,
+    /// By packet id, the hash of the last event that had it; 0 for none. A broker gives packet ids in turn, so an event
+    /// that it sends again is the last one of its packet id, however many wait for their acknowledgements: Mosquitto
+    /// 2.0 forgets its window when a session is taken up again.
+    keys: Vec<u64>,
 }
 
 impl Ledger {
@@ -53,15 +52,13 @@ impl Ledger {
     }
 
     /// Whether an event that is marked as sent again came before.
-    pub fn knows(&self, key: Key) -> bool {
-        self.keys.contains_key(&key)
+    pub fn knows(&self, (id, hash): Key) -> bool {
+        self.keys.get(usize::from(id)) == Some(&hash)
     }
 
-    /// The keys of the latest events that are done, oldest first.
-    pub fn recent(&self) -> impl Iterator<Item = Key> {
-        let waiting = self.events.iter().filter(|(event, _)| event.key.is_some()).count();
-        let done = self.recent.len().saturating_sub(waiting);
-        self.recent.iter().take(done).copied()
+    /// The keys that are known. Where events are not done, theirs are among them.
+    pub fn keys(&self) -> impl Iterator<Item = Key> {
+        (0..=u16::MAX).zip(&self.keys).filter(|(_, hash)| **hash != 0).map(|(id, hash)| (id, *hash))
     }
 
     /// Takes an event in. Its notices get tickets from the one that is returned on.
@@ -122,18 +119,12 @@ impl Ledger {
         self.events.is_empty()
     }
 
-    fn know(&mut self, key: Key) {
-        *self.keys.entry(key).or_default() += 1;
-        self.recent.push_back(key);
-        while self.recent.len() > RECOGNISED + self.events.len() {
-            let Some(oldest) = self.recent.pop_front() else { return };
-            if let Some(count) = self.keys.get_mut(&oldest) {
-                *count -= 1;
-                if *count == 0 {
-                    self.keys.remove(&oldest);
-                }
-            }
+    fn know(&mut self, (id, hash): Key) {
+        let at = usize::from(id);
+        if self.keys.len() <= at {
+            self.keys.resize(at + 1, 0);
         }
+        self.keys[at] = hash;
     }
 }
 
@@ -184,25 +175,16 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_recognised_while_its_broker_may_send_it_again() {
+    fn an_event_is_recognised_until_its_packet_id_is_used_again() {
         let mut ledger = Ledger::default();
         ledger.restore([(1, 10), (2, 20)]);
-        assert!(ledger.knows((1, 10)) && !ledger.knows((1, 20)));
-        for id in 0..u16::try_from(RECOGNISED).unwrap() {
+        assert!(ledger.knows((1, 10)) && !ledger.knows((1, 20)) && !ledger.knows((3, 0)));
+        for id in 2..=u16::MAX {
             ledger.open(of(None, Some((id, 30))), 0);
             ledger.done();
         }
-        assert!(!ledger.knows((1, 10)) && ledger.knows((0, 30)));
-        assert_eq!(ledger.keys.len(), ledger.recent.len());
-    }
-
-    #[test]
-    fn only_what_is_done_is_said_to_be_recent() {
-        let mut ledger = Ledger::default();
-        ledger.open(of(None, Some((1, 1))), 0);
-        ledger.open(of(None, Some((2, 2))), 1);
-        ledger.done();
-        assert_eq!(ledger.recent().collect::<Vec<_>>(), [(1, 1)]);
-        assert!(ledger.knows((2, 2)));
+        assert!(ledger.knows((1, 10)) && !ledger.knows((2, 20)) && ledger.knows((u16::MAX, 30)));
+        assert_eq!(ledger.keys().count(), usize::from(u16::MAX));
+        assert_eq!(ledger.keys().next(), Some((1, 10)));
     }
 }

@@ -255,7 +255,7 @@ impl Source {
             let (client_id, at, notices) = match said {
                 Said::Opened(peer) => {
                     self.connections.opened(peer);
-                    self.open(Event { opened: Some(peer.clone()), ..Event::default() }, 0);
+                    self.open(Event { key, opened: Some(peer.clone()), ..Event::default() }, 0);
                     continue;
                 }
                 Said::Dropped(count) => {
