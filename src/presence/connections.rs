@@ -24,6 +24,9 @@ const PAST: usize = 4;
 /// remembers a channel that has ended for longer, so that a connection which was taken for dead, and is there after all,
 /// may then have its old one.
 const REMEMBERED: u64 = 1_500_000;
+/// Of a broker that tells events in order, and of more clients than this, as little is remembered as an end waits for
+/// its beginning.
+const MANY: usize = 200_000;
 /// An end whose beginning has not come for this long, in milliseconds, has none.
 const PATIENCE: u64 = 60_000;
 /// How far a broker's list of its connections may be behind what it has told of them, in milliseconds.
@@ -37,7 +40,7 @@ const OWED: u64 = 30_000;
 /// The connections of all clients of one broker.
 #[derive(Debug)]
 pub struct Connections {
-    clients: HashMap<String, Client>,
+    clients: HashMap<Box<str>, Client>,
     /// Peers that have opened a connection and not said who they are, oldest first.
     opened: VecDeque<String>,
     /// The broker tells events in the order in which they happen.
@@ -61,9 +64,9 @@ pub struct Client {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Past {
     #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
+    name: Option<Box<str>>,
     #[serde(rename = "a")]
-    peer: String,
+    peer: Box<str>,
     #[serde(rename = "t")]
     at: u64,
     /// A list of the broker that was asked for later, by the bridge's clock, and has it, knows better.
@@ -77,8 +80,8 @@ struct Past {
 impl Past {
     fn is(&self, identity: &Identity, peer: &str) -> bool {
         match identity {
-            Identity::Named(name) => self.name.as_ref() == Some(name),
-            Identity::Peer => !peer.is_empty() && self.peer == peer,
+            Identity::Named(name) => self.name.as_deref() == Some(name),
+            Identity::Peer => !peer.is_empty() && *self.peer == *peer,
             Identity::Latest => false,
         }
     }
@@ -101,22 +104,27 @@ impl Connections {
             self.is_announced(&latest.peer);
         }
         if client.open.is_empty() && client.past.is_empty() {
-            self.clients.remove(&client_id);
+            self.clients.remove(client_id.as_str());
         } else {
-            self.clients.insert(client_id, client);
+            self.clients.insert(client_id.into(), client);
         }
     }
 
     /// Takes up a connection of which it is not known whether anybody has been told.
     pub fn restore_unsure(&mut self, client_id: String, channel: Channel) {
-        let open = &mut self.clients.entry(client_id).or_default().open;
+        let open = &mut self.clients.entry(client_id.into()).or_default().open;
         let place = open.partition_point(|open| open.at <= channel.at);
         open.insert(place, Channel { unsure: true, ..channel });
     }
 
+    /// Of how many clients something is known.
+    pub fn count(&self) -> usize {
+        self.clients.len()
+    }
+
     /// All clients of which something is known.
     pub fn clients(&self) -> impl Iterator<Item = (&str, &Client)> {
-        self.clients.iter().map(|(id, client)| (id.as_str(), client))
+        self.clients.iter().map(|(id, client)| (&**id, client))
     }
 
     /// A connection was opened by this peer.
@@ -142,7 +150,7 @@ impl Connections {
     pub fn connected(&mut self, event: &Connected, heard: u64) -> Vec<Notice> {
         let mut channel = Channel::of(event, heard);
         channel.announced = self.is_announced(&event.peer);
-        let client = self.clients.entry(event.client_id.clone()).or_default();
+        let client = self.clients.entry(event.client_id.as_str().into()).or_default();
         let mut told = Told { client_id: &event.client_id, notices: Vec::new() };
         if let Some(open) = client.open.iter_mut().find(|open| open.id == channel.id) {
             open.unsure = false;
@@ -170,13 +178,15 @@ impl Connections {
         client.owe(event.at);
         client.close_all(End::TakenOver, event.at, heard + LAG, &mut told);
         told.connect(&channel);
+        // Nearly every client has one connection.
+        client.open.reserve_exact(1);
         client.open.push(channel);
         told.notices
     }
 
     /// A client is gone; the bridge heard of it at `heard`, by its own clock.
     pub fn disconnected(&mut self, event: &Disconnected, heard: u64) -> Vec<Notice> {
-        let client = self.clients.entry(event.client_id.clone()).or_default();
+        let client = self.clients.entry(event.client_id.as_str().into()).or_default();
         let mut told = Told { client_id: &event.client_id, notices: Vec::new() };
         if event.identity == Identity::Latest && client.is_owed(event) {
             return told.notices;
@@ -198,7 +208,7 @@ impl Connections {
             client.wait(event, heard + LAG);
         }
         if client.open.is_empty() && client.past.is_empty() {
-            self.clients.remove(&event.client_id);
+            self.clients.remove(event.client_id.as_str());
         }
         told.notices
     }
@@ -218,12 +228,14 @@ impl Connections {
     /// The clients that have something open of that kind.
     pub fn having(&self, kind: impl Fn(&Channel) -> bool) -> Vec<String> {
         let has = |client: &Client| client.open.iter().any(&kind);
-        self.clients.iter().filter(|(_, client)| has(client)).map(|(id, _)| id.clone()).collect()
+        self.clients.iter().filter(|(_, client)| has(client)).map(|(id, _)| id.to_string()).collect()
     }
 
     /// Forgets what is over for long, by the broker's clock, and ends what never began for us: each client that has
     /// notices of that.
     pub fn forget(&mut self, now: u64) -> Vec<(String, Vec<Notice>)> {
+        let brief = self.in_order || self.clients.len() > MANY;
+        let remembered = if brief { PATIENCE } else { REMEMBERED };
         let mut changed = Vec::new();
         self.clients.retain(|client_id, client| {
             let mut told = Told { client_id, notices: Vec::new() };
@@ -234,12 +246,15 @@ impl Connections {
                     told.end(&past.unseen(client_id), end, past.at);
                 }
             }
-            client.past.retain(|past| past.at + REMEMBERED > now);
+            client.past.retain(|past| past.at + remembered > now);
             if !told.notices.is_empty() {
-                changed.push((client_id.clone(), told.notices));
+                changed.push((client_id.to_string(), told.notices));
             }
             !(client.open.is_empty() && client.past.is_empty())
         });
+        if self.clients.capacity() > 4 * self.clients.len() {
+            self.clients.shrink_to(2 * self.clients.len());
+        }
         changed
     }
 }
@@ -279,24 +294,25 @@ impl Client {
     /// An end whose beginning has not come yet.
     fn wait(&mut self, event: &Disconnected, sure: u64) {
         let name = match &event.identity {
-            Identity::Named(name) => Some(name.clone()),
+            Identity::Named(name) => Some(name.as_str().into()),
             Identity::Peer | Identity::Latest => None,
         };
-        self.push(Past { name, peer: event.peer.clone(), at: event.at, sure, waits: Some(event.end) });
+        self.push(Past { name, peer: event.peer.as_str().into(), at: event.at, sure, waits: Some(event.end) });
     }
 
     fn push(&mut self, past: Past) {
         if self.past.len() == PAST {
             self.past.remove(0);
         }
+        self.past.reserve_exact(1);
         self.past.push(past);
     }
 }
 
 impl Past {
     fn unseen(&self, client_id: &str) -> Channel {
-        let identity = self.name.clone().map_or(Identity::Peer, Identity::Named);
-        let (client_id, peer) = (client_id.to_owned(), self.peer.clone());
+        let identity = self.name.as_deref().map_or(Identity::Peer, |name| Identity::Named(name.to_owned()));
+        let (client_id, peer) = (client_id.to_owned(), self.peer.to_string());
         Channel::unseen(&Disconnected { client_id, at: self.at, peer, identity, end: End::Lost })
     }
 }

@@ -18,10 +18,10 @@ pub struct Channel {
     pub id: ChannelId,
     /// What the broker calls it in both events, where it does.
     #[serde(rename = "n", default, skip_serializing_if = "Option::is_none")]
-    pub(super) name: Option<String>,
+    pub(super) name: Option<Box<str>>,
     /// `ip:port` of the client, or what of it the broker tells.
     #[serde(rename = "a")]
-    pub peer: String,
+    pub peer: Box<str>,
     /// When it began, in milliseconds since the epoch.
     #[serde(rename = "t")]
     pub at: u64,
@@ -41,14 +41,14 @@ impl Channel {
     pub(super) fn of(event: &Connected, heard: u64) -> Self {
         let (client_id, peer) = (&event.client_id, &event.peer);
         let (id, name) = match &event.identity {
-            Identity::Named(name) => (id(&["named", client_id, name]), Some(name.clone())),
+            Identity::Named(name) => (id(&["named", client_id, name]), Some(name.as_str().into())),
             // A list may tell nothing but the second, and no port is used again within it.
             Identity::Peer if has_port(peer) => {
                 (id(&["connect", client_id, peer, &(event.at / 1_000).to_string()]), None)
             }
             Identity::Peer | Identity::Latest => (id(&["connect", client_id, peer, &event.at.to_string()]), None),
         };
-        Self { id, name, peer: peer.clone(), at: event.at, heard, announced: false, unsure: false }
+        Self { id, name, peer: peer.as_str().into(), at: event.at, heard, announced: false, unsure: false }
     }
 
     /// The channel of a connection that was told to have ended at `ended`, but is there: one that nobody has been told
@@ -62,16 +62,24 @@ impl Channel {
     pub(super) fn unseen(event: &Disconnected) -> Self {
         let at = event.at.to_string();
         let (id, name) = match &event.identity {
-            Identity::Named(name) => (id(&["named", &event.client_id, name]), Some(name.clone())),
+            Identity::Named(name) => (id(&["named", &event.client_id, name]), Some(name.as_str().into())),
             Identity::Peer | Identity::Latest => (id(&["end", &event.client_id, &event.peer, &at]), None),
         };
-        Self { id, name, peer: event.peer.clone(), at: event.at, heard: event.at, announced: false, unsure: false }
+        Self {
+            id,
+            name,
+            peer: event.peer.as_str().into(),
+            at: event.at,
+            heard: event.at,
+            announced: false,
+            unsure: false,
+        }
     }
 
     /// What the event that ends it may name it by.
     pub(super) fn identity(&self) -> Identity {
         match &self.name {
-            Some(name) => Identity::Named(name.clone()),
+            Some(name) => Identity::Named(name.to_string()),
             None if self.peer.is_empty() => Identity::Latest,
             None => Identity::Peer,
         }
@@ -80,8 +88,8 @@ impl Channel {
     /// Whether an event with this identity is about it.
     pub(super) fn is(&self, identity: &Identity, peer: &str) -> bool {
         match identity {
-            Identity::Named(name) => self.name.as_ref() == Some(name),
-            Identity::Peer => self.peer == peer,
+            Identity::Named(name) => self.name.as_deref() == Some(name),
+            Identity::Peer => *self.peer == *peer,
             Identity::Latest => true,
         }
     }

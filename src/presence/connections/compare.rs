@@ -49,7 +49,7 @@ impl Connections {
 
     /// A connection is in the list.
     fn found(&mut self, there: &Connected, when: When) -> Vec<Notice> {
-        let client = self.clients.entry(there.client_id.clone()).or_default();
+        let client = self.clients.entry(there.client_id.as_str().into()).or_default();
         let mut told = Told { client_id: &there.client_id, notices: Vec::new() };
         if let Some(open) = client.open.iter_mut().find(|open| open.is(&there.identity, &there.peer)) {
             if std::mem::take(&mut open.unsure) {
@@ -110,8 +110,8 @@ mod tests {
 
     fn open(connections: &Connections) -> BTreeSet<(String, Option<String>)> {
         let each = |(id, client): (&str, &super::super::Client)| {
-            let open: Vec<_> = client.open.iter().map(|open| (id.to_owned(), open.name.clone())).collect();
-            open
+            let name = |open: &Channel| (id.to_owned(), open.name.as_deref().map(str::to_owned));
+            client.open.iter().map(name).collect::<Vec<_>>()
         };
         connections.clients().flat_map(each).collect()
     }
