@@ -8,7 +8,7 @@
 mod tests;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     fs::{self, File, OpenOptions},
     io::{self, BufRead, BufReader, Write},
     os::unix::fs::{FileExt, OpenOptionsExt},
@@ -174,19 +174,24 @@ impl Journal {
         self.heard.write_all_at(format!("{at:020} {ahead:>20}").as_bytes(), 0)
     }
 
-    /// Writes the file anew when most of it is old.
+    /// Whether the file must be written anew before it grows on: no quieter time has come for long.
+    pub fn is_overdue(&self, connections: &Connections) -> bool {
+        self.lines >= 2 * LINES.max(4 * connections.count())
+    }
+
+    /// Writes the file anew when most of it is old. Where that fails, it is not tried again before as much was added.
     pub async fn compact(
         &mut self,
         connections: &Connections,
         ledger: &Ledger,
         known: Known,
-        groups: &[String],
+        groups: &BTreeSet<String>,
     ) -> io::Result<()> {
-        let clients = connections.clients();
         // What is not done yet must not get into the file: there is a quieter time.
-        if self.lines < LINES || !ledger.is_empty() || self.lines < 4 * clients.count() {
+        if !ledger.is_empty() || self.lines < LINES.max(4 * connections.count()) {
             return Ok(());
         }
+        self.lines = connections.count();
         let mut fresh = Self {
             path: self.path.with_extension("new"),
             file: self.file.try_clone()?,
@@ -208,7 +213,6 @@ impl Journal {
         let (text, path, old) = (std::mem::take(&mut fresh.text), fresh.path.clone(), self.path.clone());
         let replaced = spawn_blocking(move || replace(&path, &old, &text));
         self.file = replaced.await.map_err(io::Error::other)??;
-        self.lines = fresh.lines;
         Ok(())
     }
 

@@ -26,7 +26,7 @@ use super::{
     event::Said,
     journal::{Journal, Restored},
     ledger::{Event, Key, Ledger},
-    lifeline::{Known, Lifeline, Reliance},
+    lifeline::{Lifeline, Reliance},
     note::Note,
 };
 use crate::{
@@ -145,7 +145,7 @@ impl Source {
                     Err(_) => reading = self.stop_reading(&mut events),
                 },
                 () = deliveries.closed(), if reading && self.waiting.is_empty() => reading = self.stop_reading(&mut events),
-                batch = events.deliveries.recv(), if reading && self.waiting.len() < WAITING => match batch {
+                batch = events.deliveries.recv(), if reading && self.has_room() => match batch {
                     Some(batch) => {
                         self.look();
                         self.take(batch);
@@ -178,6 +178,10 @@ impl Source {
         events.deliveries.close();
         self.waiting.clear();
         false
+    }
+
+    fn has_room(&self) -> bool {
+        self.waiting.len() < WAITING && !self.journal.is_overdue(&self.connections)
     }
 
     fn now(&mut self) -> u64 {
@@ -349,9 +353,8 @@ impl Source {
             // A source that is gone hands its events on again.
             let _gone = events.settled.send(tickets);
         }
-        let groups: Vec<String> = self.groups.iter().cloned().collect();
-        let known: Known = self.lifeline.known();
-        if let Err(error) = self.journal.compact(&self.connections, &self.ledger, known, &groups).await {
+        let known = self.lifeline.known();
+        if let Err(error) = self.journal.compact(&self.connections, &self.ledger, known, &self.groups).await {
             warn!(route = %self.options.route, %error, "cannot write the file of clients anew; it grows until that works");
         }
     }
