@@ -79,8 +79,9 @@ impl fmt::Display for Presence {
         let Self { clients, brokers, taken, events, cpu, resident: [before, all, most], latency, wrong } = self;
         write!(f, "{clients} clients on {brokers} Mosquittos: {taken:.0} connections/s taken, {events:.0} events/s, ")?;
         write!(f, "{cpu:.1} µs CPU/event, {before:.1} MB before, {all:.1} with all, {most:.1} at most, ")?;
-        let Latency { p50, p99, most, queries } = latency;
-        write!(f, "{queries} queries p50 {p50:.2} ms, p99 {p99:.2} ms, at most {most:.1} ms; {wrong} wrong answers")
+        let Latency { p50, p99, most, woken, queries } = latency;
+        write!(f, "{queries} queries p50 {p50:.2} ms, p99 {p99:.2} ms, at most {most:.1} ms ")?;
+        write!(f, "(the prober itself is woken late by {woken:.2} ms at p99); {wrong} wrong answers")
     }
 }
 

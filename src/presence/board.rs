@@ -68,6 +68,12 @@ struct Place {
     fault_since: Option<u64>,
 }
 
+impl Topic {
+    fn place(&mut self, queue: &Queue) -> &mut Place {
+        self.queues.entry(queue.clone()).or_default()
+    }
+}
+
 impl Board {
     /// Says where the notices of each group are; a group that is not among them is unknown.
     pub fn follow(&self, groups: Groups) {
@@ -100,9 +106,10 @@ impl Board {
             reading.queues.iter().map(|queue| position(topic, queue)).collect()
         };
         let positions: Vec<Position> = state.topics.iter().flat_map(queues).collect();
-        let mut bytes = Vec::new();
-        snapshot::encode(&state.view, &positions, &mut bytes);
-        Some(bytes)
+        let content = snapshot::content(&state.view, &positions);
+        // Questions wait for no more than they must.
+        drop(state);
+        Some(snapshot::seal(content))
     }
 
     /// Where to go on reading a topic.
@@ -113,7 +120,12 @@ impl Board {
     }
 
     /// Takes in what was read of a topic; `now` in milliseconds since the epoch.
-    pub fn tailed(&self, topic: &str, tailed: Tailed, now: u64) {
+    pub fn tailed(&self, topic: &str, tailed: &Tailed, now: u64) {
+        // Questions do not wait while messages are taken apart.
+        let told: Vec<Told<'_>> = match tailed {
+            Tailed::Read { messages, .. } => messages.iter().filter_map(Told::read).collect(),
+            _ => Vec::new(),
+        };
         let mut state = self.state();
         let state = &mut *state;
         state.now = now;
@@ -123,25 +135,25 @@ impl Board {
                 reading.looked = true;
                 reading.queues.retain(|queue, _| queues.contains(queue));
                 for queue in queues {
-                    reading.queues.entry(queue).or_default();
+                    reading.place(queue);
                 }
             }
-            Tailed::Read { queue, messages, next, lost } => {
-                reading.queues.entry(queue).or_default().next = next;
+            Tailed::Read { queue, next, lost, .. } => {
+                reading.place(queue).next = *next;
                 state.changed = true;
-                if lost {
-                    state.lost(&messages);
+                if *lost {
+                    state.lost(&told);
                 }
-                for message in &messages {
-                    state.message(message);
+                for told in told {
+                    state.take(told);
                 }
             }
-            Tailed::AtEnd(queue) => reading.queues.entry(queue).or_default().at_end = true,
+            Tailed::AtEnd(queue) => reading.place(queue).at_end = true,
             Tailed::Fault { queue: Some(queue), .. } => {
-                reading.queues.entry(queue).or_default().fault_since.get_or_insert(now);
+                reading.place(queue).fault_since.get_or_insert(now);
             }
             Tailed::Fault { queue: None, .. } => {}
-            Tailed::Well(queue) => reading.queues.entry(queue).or_default().fault_since = None,
+            Tailed::Well(queue) => reading.place(queue).fault_since = None,
         }
     }
 
@@ -162,27 +174,58 @@ impl Board {
     }
 }
 
-impl State {
+/// What a message says.
+enum Told<'m> {
+    Notice {
+        /// The status route that made it, where it was a bridge.
+        source: Option<&'m str>,
+        notice: Notice,
+    },
+    Gap {
+        source: String,
+        group: &'m str,
+        until: u64,
+    },
+    Whole {
+        source: String,
+        since: u64,
+    },
+}
+
+impl<'m> Told<'m> {
     /// What no bridge and no back end wrote is passed over.
-    fn message(&mut self, message: &Message) {
+    fn read(message: &'m Message) -> Option<Self> {
         if message.tag.as_deref() == Some(Note::TAG) {
-            match Note::from_body(&message.payload) {
-                Ok(Note::Gap { source, until }) => {
+            return match Note::from_body(&message.payload).ok()? {
+                Note::Gap { source, until } => {
                     let group = message.client_id.as_deref().and_then(group_and_device).map_or("", |(group, _)| group);
-                    self.view.concerns(&source, group);
-                    self.view.gap(&source, until);
-                    self.heard_of(source);
+                    Some(Self::Gap { source, group, until })
                 }
-                Ok(Note::Whole { source, since }) => self.view.reset(&source, since),
-                Err(_) => {}
-            }
-            return;
+                Note::Whole { source, since } => Some(Self::Whole { source, since }),
+            };
         }
-        let Ok(notice) = Notice::from_body(&message.payload) else { return };
-        let source =
-            message.user_properties.iter().find(|(name, _)| name == Note::SOURCE).map(|(_, route)| route.as_str());
+        let source = message.user_properties.iter().find(|(name, _)| name == Note::SOURCE);
+        let notice = Notice::from_body(&message.payload).ok()?;
+        Some(Self::Notice { source: source.map(|(_, route)| route.as_str()), notice })
+    }
+}
+
+impl State {
+    fn take(&mut self, told: Told<'_>) {
+        match told {
+            Told::Notice { source, notice } => self.notice(source, notice),
+            Told::Gap { source, group, until } => {
+                self.view.concerns(&source, group);
+                self.view.gap(&source, until);
+                self.heard_of(&source);
+            }
+            Told::Whole { source, since } => self.view.reset(&source, since),
+        }
+    }
+
+    fn notice(&mut self, source: Option<&str>, notice: Notice) {
         if let Some(source) = source {
-            self.heard_of(source.to_owned());
+            self.heard_of(source);
         }
         let changed = self.view.apply(source, &notice, self.now);
         let group = group_and_device(&notice.client_id).map_or("", |(group, _)| group);
@@ -203,16 +246,19 @@ impl State {
         self.groups.get(group).is_some_and(|topics| topics.iter().all(current))
     }
 
-    fn heard_of(&mut self, source: String) {
-        if !self.sources.contains(&source) {
-            self.sources.push(source);
+    fn heard_of(&mut self, source: &str) {
+        if !self.sources.iter().any(|known| known == source) {
+            self.sources.push(source.to_owned());
         }
     }
 
     /// Messages before these are gone: what they said of clients is not known.
-    fn lost(&mut self, next: &[Message]) {
-        let first = next.iter().find_map(|message| Notice::from_body(&message.payload).ok());
-        let until = first.map_or(self.now, |notice| notice.time.saturating_sub(1));
+    fn lost(&mut self, next: &[Told<'_>]) {
+        let first = next.iter().find_map(|told| match told {
+            Told::Notice { notice, .. } => Some(notice.time),
+            Told::Gap { .. } | Told::Whole { .. } => None,
+        });
+        let until = first.map_or(self.now, |time| time.saturating_sub(1));
         for source in self.sources.clone() {
             self.view.gap(&source, until);
         }

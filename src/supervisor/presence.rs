@@ -75,7 +75,7 @@ pub(super) async fn keep(
             }
             Some((topic, tailed)) = heard.recv() => {
                 say(&mut faults, &topic, &tailed);
-                board.tailed(&topic, tailed, epoch_millis());
+                board.tailed(&topic, &tailed, epoch_millis());
             }
             _ = tick.tick() => {
                 board.tick(epoch_millis());
@@ -178,10 +178,9 @@ fn restore(board: &Board, path: &Path) {
     }
 }
 
-async fn save(board: &Board, path: &Path) {
-    let Some(bytes) = board.snapshot() else { return };
-    let (path, target) = (path.to_owned(), path.display().to_string());
-    let saved = spawn_blocking(move || write(&path, &bytes)).await;
+async fn save(board: &Arc<Board>, path: &Path) {
+    let (board, path, target) = (board.clone(), path.to_owned(), path.display().to_string());
+    let saved = spawn_blocking(move || board.snapshot().map_or(Ok(()), |bytes| write(&path, &bytes))).await;
     if let Err(error) = saved.map_err(io::Error::other).flatten() {
         warn!(file = target, %error, "cannot write the snapshot of presence; it is read from RocketMQ at the next start");
     }

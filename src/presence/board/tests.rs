@@ -34,24 +34,24 @@ fn note(note: &Note) -> Message {
 }
 
 fn read(board: &Board, id: u32, messages: Vec<Message>, next: u64, lost: bool) {
-    board.tailed(TOPIC, Tailed::Read { queue: queue(id), messages, next, lost }, NOW);
+    board.tailed(TOPIC, &Tailed::Read { queue: queue(id), messages, next, lost }, NOW);
 }
 
 fn at_end(board: &Board) {
-    board.tailed(TOPIC, Tailed::Queues(vec![queue(0), queue(1)]), NOW);
-    board.tailed(TOPIC, Tailed::AtEnd(queue(0)), NOW);
-    board.tailed(TOPIC, Tailed::AtEnd(queue(1)), NOW);
+    board.tailed(TOPIC, &Tailed::Queues(vec![queue(0), queue(1)]), NOW);
+    board.tailed(TOPIC, &Tailed::AtEnd(queue(0)), NOW);
+    board.tailed(TOPIC, &Tailed::AtEnd(queue(1)), NOW);
 }
 
 #[test]
 fn a_client_is_unknown_until_all_queues_are_read_to_their_end() {
     let board = board();
     assert_eq!(board.online("GID_a@@@1"), Answer::Unknown);
-    board.tailed(TOPIC, Tailed::Queues(vec![queue(0), queue(1)]), NOW);
+    board.tailed(TOPIC, &Tailed::Queues(vec![queue(0), queue(1)]), NOW);
     read(&board, 0, vec![notice(1, EventType::Connect, 1, 5)], 1, false);
-    board.tailed(TOPIC, Tailed::AtEnd(queue(0)), NOW);
+    board.tailed(TOPIC, &Tailed::AtEnd(queue(0)), NOW);
     assert_eq!((board.online("GID_a@@@1"), board.count("GID_a")), (Answer::Unknown, Answer::Unknown));
-    board.tailed(TOPIC, Tailed::AtEnd(queue(1)), NOW);
+    board.tailed(TOPIC, &Tailed::AtEnd(queue(1)), NOW);
     assert_eq!((board.online("GID_a@@@1"), board.count("GID_a")), (Answer::Known(1), Answer::Known(1)));
     assert_eq!(board.online("GID_a@@@2"), Answer::Known(0));
     assert_eq!(board.list("GID_a", "", 10)[0].client_ip, "a:1");
@@ -64,12 +64,12 @@ fn a_topic_that_cannot_be_read_for_long_makes_its_clients_unknown() {
     let board = board();
     at_end(&board);
     let fault = || Tailed::Fault { queue: Some(queue(1)), reason: "away".into() };
-    board.tailed(TOPIC, fault(), NOW);
-    board.tailed(TOPIC, fault(), NOW + OLD - 1);
+    board.tailed(TOPIC, &fault(), NOW);
+    board.tailed(TOPIC, &fault(), NOW + OLD - 1);
     assert_eq!(board.online("GID_a@@@1"), Answer::Known(0));
     board.tick(NOW + OLD);
     assert_eq!(board.online("GID_a@@@1"), Answer::Unknown);
-    board.tailed(TOPIC, Tailed::Well(queue(1)), NOW + OLD);
+    board.tailed(TOPIC, &Tailed::Well(queue(1)), NOW + OLD);
     assert_eq!(board.online("GID_a@@@1"), Answer::Known(0));
 }
 

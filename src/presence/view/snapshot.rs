@@ -61,9 +61,9 @@ pub enum SnapshotError {
     Damaged,
 }
 
-/// Appends a snapshot to `out`.
-pub fn encode(view: &View, positions: &[Position], out: &mut Vec<u8>) {
-    let start = out.len();
+/// A snapshot but for its sum, which [`seal`] adds: for that the view is not needed.
+pub fn content(view: &View, positions: &[Position]) -> Vec<u8> {
+    let mut out = Vec::new();
     out.extend_from_slice(MAGIC);
     out.put_u32(FORMAT);
     out.put_list(&view.sources.0, |out, source| {
@@ -87,8 +87,14 @@ pub fn encode(view: &View, positions: &[Position], out: &mut Vec<u8>) {
         out.put_u32(position.queue.id);
         out.put_u64(position.offset);
     });
-    let sum = Sha1::digest(&out[start..]);
+    out
+}
+
+/// Completes a snapshot.
+pub fn seal(content: Vec<u8>) -> Vec<u8> {
+    let (sum, mut out) = (Sha1::digest(&content), content);
     out.extend_from_slice(&sum);
+    out
 }
 
 fn put_client(out: &mut Vec<u8>, device: &str, client: &Client) {

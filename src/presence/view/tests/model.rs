@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashSet};
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 use super::*;
-use crate::presence::view::snapshot::{decode, encode};
+use crate::presence::view::snapshot::{content, decode, seal};
 
 const CLIENTS: [&str; 5] = ["G@@@1", "G@@@2", "H@@@1", "plain", "plain2"];
 const GROUPS: [&str; 4] = ["G", "H", "", "nobody"];
@@ -113,9 +113,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn restarted(view: &View) -> View {
-    let mut bytes = Vec::new();
-    encode(view, &[], &mut bytes);
-    decode(&bytes).unwrap().view
+    decode(&seal(content(view, &[]))).unwrap().view
 }
 
 proptest! {
