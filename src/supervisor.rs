@@ -12,7 +12,7 @@ mod thread;
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     task::{JoinHandle, JoinSet},
     time::{Instant, timeout, timeout_at},
 };
@@ -55,7 +55,7 @@ pub struct Supervisor {
 }
 
 /// What keeps the board, and how it is told which routes run.
-type Keeper = (mpsc::Sender<Vec<Arc<Route>>>, JoinHandle<()>);
+type Keeper = (mpsc::Sender<Vec<Arc<Route>>>, oneshot::Receiver<()>);
 
 #[derive(Debug)]
 struct RouteTask {
@@ -76,7 +76,8 @@ impl Supervisor {
     ) -> Self {
         let keep = |board: Arc<Board>| {
             let (routes, changes) = mpsc::channel(1);
-            (routes, tokio::spawn(presence::keep(board, settings.clone(), telemetry.clone(), changes)))
+            // Whoever asks must not wait while thousands of notices are read.
+            (routes, thread::start("presence", presence::keep(board, settings.clone(), telemetry.clone(), changes)))
         };
         let board = board.map(keep);
         Self {

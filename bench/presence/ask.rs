@@ -102,7 +102,7 @@ async fn probe(port: u16, clients: u32, stop: &AtomicBool) -> Result<Latency> {
         if stop.load(Ordering::Relaxed) {
             break;
         }
-        let due = began + Duration::from_secs(1) / PROBES * number;
+        let due = (began + Duration::from_secs(1) / PROBES * number).max(Instant::now());
         thread::sleep(due.saturating_duration_since(Instant::now()));
         let asked = Instant::now();
         woken.push(asked.saturating_duration_since(due));

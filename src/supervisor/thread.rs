@@ -42,6 +42,23 @@ where
     }
 }
 
+/// Runs a task to its end on a thread of its own, with a runtime of its own, where everything that it spawns stays. What
+/// is returned tells of the end.
+pub(super) fn start(name: &str, task: impl Future<Output = ()> + Send + 'static) -> oneshot::Receiver<()> {
+    let (end, ended) = oneshot::channel();
+    let run = move || {
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let Ok(runtime) = runtime.inspect_err(|error| warn!(%error, "cannot make a runtime")) else { return };
+        runtime.block_on(task);
+        let _nobody_waits = end.send(());
+        runtime.shutdown_background();
+    };
+    if let Err(error) = thread::Builder::new().name(name.to_owned()).spawn(run) {
+        warn!(name, %error, "cannot start a thread");
+    }
+    ended
+}
+
 #[cfg(test)]
 mod tests {
     use std::{future::pending, sync::mpsc, time::Duration};
