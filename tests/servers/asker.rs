@@ -84,8 +84,8 @@ impl Asker {
         let given = [("accessKey", KEY.0), ("instanceId", "any"), ("timestamp", now.as_str())];
         let all: Vec<_> = parameters.iter().chain(&given).copied().collect();
         let signature = encoded(&sign(&all));
-        let query: String = all.iter().map(|(name, value)| format!("{name}={value}&")).collect();
-        let request = format!("GET /route/{what}?{query}signature={signature} HTTP/1.1\r\nHost: test\r\n\r\n");
+        let query = all.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&");
+        let request = format!("GET /route/{what}?{query}&signature={signature} HTTP/1.1\r\nHost: test\r\n\r\n");
         self.stream.get_mut().write_all(request.as_bytes()).await?;
         self.answer().await
     }
