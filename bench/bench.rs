@@ -67,7 +67,7 @@ struct Args {
     #[arg(long, default_value = "target/plain-bridge")]
     java: PathBuf,
     #[command(subcommand)]
-    bare: Option<Bare>,
+    child: Option<Child>,
 }
 
 /// What can be measured.
@@ -98,7 +98,7 @@ impl Part {
 
 /// What the benchmark starts of itself.
 #[derive(Subcommand)]
-enum Bare {
+enum Child {
     #[command(hide = true)]
     BareSubscriber { address: SocketAddr, topic: String, id: String, messages: u64 },
     #[command(hide = true)]
@@ -109,16 +109,16 @@ enum Bare {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    match &args.bare {
-        Some(Bare::BareSubscriber { address, id, messages, .. }) => {
+    match &args.child {
+        Some(Child::BareSubscriber { address, id, messages, .. }) => {
             let flow = drain::bare_subscriber(*address, id, *messages)?;
             println!("{} {} {}", flow.rate, flow.cpu, flow.peak);
             Ok(())
         }
-        Some(Bare::BarePublisher { address, topic, id, messages }) => {
+        Some(Child::BarePublisher { address, topic, id, messages }) => {
             drain::bare_publisher(*address, topic, id, *messages)
         }
-        Some(Bare::Fleet { port }) => presence::hold(*port),
+        Some(Child::Fleet { port }) => presence::hold(*port),
         None => {
             let outcome = run(&args);
             servers::remove_folders();

@@ -104,13 +104,13 @@ pub(crate) fn measure(world: &World, clients: u32, mut say: impl FnMut(&str)) ->
         stage.all(|fleet| fleet.connect(fleet.part(HALF)))?;
         events += clients / HALF * 2;
     }
-    let stay = stage.all(|fleet| {
+    let staying = stage.all(|fleet| {
         let stays = fleet.part(STAY);
         fleet.end(stays.end..fleet.whole().end)?;
         Ok(stays)
     })?;
-    let stay: BTreeSet<u32> = stay.into_iter().flatten().collect();
-    let left = u32::try_from(stay.len())?;
+    let staying: BTreeSet<u32> = staying.into_iter().flatten().collect();
+    let left = u32::try_from(staying.len())?;
     events += clients - left;
     let waves = began.elapsed();
     let rest = stage.settles(left)? - began;
@@ -119,13 +119,13 @@ pub(crate) fn measure(world: &World, clients: u32, mut say: impl FnMut(&str)) ->
     let latency = prober.stop()?;
     Ok(Presence {
         clients,
-        brokers: stage.fleets.len(),
+        brokers: stage.brokers.len(),
         taken: f64::from(clients) / taken.as_secs_f64(),
         events: f64::from(events) / (shown + rest).as_secs_f64(),
         cpu: after.cpu.saturating_sub(before.cpu).as_secs_f64() * 1e6 / f64::from(events),
         resident: [before.resident_mb(), all.resident_mb(), after.peak_mb()],
         latency,
-        wrong: stage.wrong(&stay, clients)?,
+        wrong: stage.wrong(&staying, clients)?,
     })
 }
 
@@ -134,7 +134,7 @@ struct Stage {
     fleets: Vec<Process>,
     subject: Subject,
     query: u16,
-    _brokers: Vec<Mosquitto>,
+    brokers: Vec<Mosquitto>,
 }
 
 impl Stage {
@@ -151,7 +151,7 @@ impl Stage {
             Process::start(broker.address().port(), first..clients.min(first + share))
         });
         let fleets = fleets.collect::<Result<Vec<_>>>()?;
-        let mut stage = Self { fleets, subject, query, _brokers: Vec::new() };
+        let mut stage = Self { fleets, subject, query, brokers: Vec::new() };
         // Nobody knows who was there before the bridge listened for the first time, so the brokers begin anew. By then
         // it must know since when they have been running.
         while stage.subject.said()?.matches("events may be missing").count() < brokers.len() {
@@ -162,7 +162,7 @@ impl Stage {
         for broker in &mut brokers {
             broker.begin_anew()?;
         }
-        stage._brokers = brokers;
+        stage.brokers = brokers;
         stage.settles(0)?;
         Ok(stage)
     }
@@ -205,16 +205,17 @@ impl Stage {
     }
 
     /// How many answers differ from what the fleets hold.
-    fn wrong(&self, stay: &BTreeSet<u32>, clients: u32) -> Result<usize> {
+    fn wrong(&self, staying: &BTreeSet<u32>, clients: u32) -> Result<usize> {
         let mut questions = Questions::new(self.query)?;
         let count = questions.count(GROUP)?;
         let listed: BTreeSet<String> = questions.list()?.into_iter().collect();
-        let right: BTreeSet<String> = stay.iter().map(|number| Fleet::id(GROUP, *number)).collect();
+        let right: BTreeSet<String> = staying.iter().map(|number| Fleet::id(GROUP, *number)).collect();
         let sample: Vec<u32> = (0..SAMPLE).map(|_| fastrand::u32(..clients)).collect();
         let ids: Vec<String> = sample.iter().map(|number| Fleet::id(GROUP, *number)).collect();
         let answers = questions.clients(&ids)?;
-        let wrong = sample.iter().zip(answers).filter(|(number, answer)| *answer != i64::from(stay.contains(number)));
-        let wrong_count = usize::from(i64::try_from(stay.len())? != count);
+        let wrong =
+            sample.iter().zip(answers).filter(|(number, answer)| *answer != i64::from(staying.contains(number)));
+        let wrong_count = usize::from(i64::try_from(staying.len())? != count);
         Ok(wrong_count + listed.symmetric_difference(&right).count() + wrong.count())
     }
 }

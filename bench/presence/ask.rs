@@ -104,10 +104,10 @@ async fn probe(port: u16, clients: u32, stop: &AtomicBool) -> Result<Latency> {
         }
         let due = (began + Duration::from_secs(1) / PROBES * number).max(Instant::now());
         thread::sleep(due.saturating_duration_since(Instant::now()));
-        let asked = Instant::now();
-        woken.push(asked.saturating_duration_since(due));
+        let sent = Instant::now();
+        woken.push(sent.saturating_duration_since(due));
         asker.client(&Fleet::id(GROUP, fastrand::u32(..clients))).await?;
-        seen.push(asked.elapsed());
+        seen.push(sent.elapsed());
     }
     seen.sort_unstable();
     woken.sort_unstable();
