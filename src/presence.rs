@@ -4,6 +4,7 @@
 
 pub mod adapter;
 pub mod api;
+pub mod arrivals;
 pub mod ask;
 pub mod board;
 pub mod connections;

@@ -21,7 +21,7 @@ use tracing::{info, warn};
 use crate::{
     mapping::{From, FromEvents, Route, To, Via},
     mqtt,
-    presence::{board::Board, webhook::Doors},
+    presence::{arrivals::Arrivals, board::Board, webhook::Doors},
     route::{Ended, Order},
     settings::Settings,
     status::Status,
@@ -48,8 +48,8 @@ pub struct Supervisor {
     ending: JoinSet<Option<LeftBehind>>,
     /// Sees what the MQTT brokers of the routes drop.
     watches: BTreeMap<String, JoinHandle<()>>,
-    /// Where brokers post what happens to their clients.
-    doors: Doors,
+    /// Where brokers post what happens to their clients, and who has told what was missed before.
+    status_routes: (Doors, Arrivals),
     /// Keeps the board of who is online, where there is one; is told which routes run.
     board: Option<Keeper>,
 }
@@ -74,10 +74,12 @@ impl Supervisor {
         doors: Doors,
         board: Option<Arc<Board>>,
     ) -> Self {
+        let arrivals = Arrivals::default();
         let keep = |board: Arc<Board>| {
             let (routes, changes) = mpsc::channel(1);
+            let (settings, telemetry, arrivals) = (settings.clone(), telemetry.clone(), arrivals.clone());
             // Whoever asks must not wait while thousands of notices are read.
-            (routes, thread::start("presence", presence::keep(board, settings.clone(), telemetry.clone(), changes)))
+            (routes, thread::start("presence", presence::keep(board, settings, telemetry, arrivals, changes)))
         };
         let board = board.map(keep);
         Self {
@@ -87,7 +89,7 @@ impl Supervisor {
             routes: BTreeMap::new(),
             ending: JoinSet::new(),
             watches: BTreeMap::new(),
-            doors,
+            status_routes: (doors, arrivals),
             board,
         }
     }
@@ -197,8 +199,8 @@ impl Supervisor {
             route.park.broker_name(),
         ));
         let (orders, told) = watch::channel(Order::Run);
-        let (settings, doors) = (self.settings.clone(), self.doors.clone());
-        let task = tokio::spawn(task::run(route.clone(), settings, telemetry.clone(), doors, told));
+        let (settings, status_routes) = (self.settings.clone(), self.status_routes.clone());
+        let task = tokio::spawn(task::run(route.clone(), settings, telemetry.clone(), status_routes, told));
         self.routes.insert(route.name.clone(), RouteTask { route, telemetry, orders, task });
     }
 

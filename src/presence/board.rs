@@ -284,6 +284,9 @@ impl Presences for Board {
 
     fn list(&self, group: &str, after: &str, limit: usize) -> Vec<Online> {
         let state = self.state();
+        if !state.is_current(group) {
+            return Vec::new();
+        }
         let page = state.view.list(group, Some(after).filter(|after| !after.is_empty()), limit);
         let online = |listed: view::Listed<'_>| {
             let latest = listed.channels.iter().max_by_key(|channel| channel.connected_at)?;

@@ -113,6 +113,11 @@ impl Lifeline {
         self.skew.broker_time(now)
     }
 
+    /// Whether what happened before the connection began comes first.
+    pub fn catches_up(&self) -> bool {
+        self.kept && matches!(self.reliance, Reliance::Kept { .. })
+    }
+
     /// The connection is lost.
     pub fn lost(&mut self, now: u64) {
         self.down.get_or_insert(now);

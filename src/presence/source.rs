@@ -22,6 +22,7 @@ use tracing::{debug, warn};
 use self::lister::Lister;
 use super::{
     adapter::{Adapter, Reading},
+    arrivals::Arrivals,
     connections::{Channel, Connections},
     event::Said,
     journal::{Journal, Restored},
@@ -36,7 +37,7 @@ use crate::{
     mapping::hash::Hash,
     message::{Message, Topic},
     settings::BrokerApi,
-    telemetry::{Connection, EndState},
+    telemetry::EndState,
 };
 
 /// The most that is handed on at once.
@@ -60,6 +61,8 @@ pub struct Options {
     pub grouped: bool,
     /// The groups that are asked for, which must know of gaps though none of their clients has been heard of.
     pub groups: BTreeSet<String>,
+    /// The client id of the session that reads the events, if one does.
+    pub session: Option<String>,
     /// Whether events are posted: their topic is the name of the hook then.
     pub webhook: bool,
     /// Where the broker lists its clients, if it does.
@@ -67,9 +70,15 @@ pub struct Options {
 }
 
 /// Reads events from `events` until the link closes, and hands on notices. Gives up only when the disk cannot be read.
-pub async fn run(options: Options, data_dir: &Path, events: SourceHandle, link: SourceLink) -> std::io::Result<()> {
+pub async fn run(
+    options: Options,
+    data_dir: &Path,
+    events: SourceHandle,
+    arrivals: Arrivals,
+    link: SourceLink,
+) -> std::io::Result<()> {
     let (journal, restored) = Journal::open(data_dir, &options.route, options.adapter.in_order() && !options.webhook)?;
-    Source::new(options, journal, restored, link.state.clone()).run(events, link).await;
+    Source::new(options, journal, restored, arrivals, link.state.clone()).run(events, link).await;
     Ok(())
 }
 
@@ -90,12 +99,17 @@ struct Source {
     lister: Lister,
     /// A list was compared: up to where what it made is to be stored, and when it was asked for.
     compared: Option<(u64, u64)>,
+    arrivals: Arrivals,
+    /// When what happened while we were away has been told at the latest.
+    catches_up: Option<u64>,
+    /// It was told: up to where that is to be stored.
+    told: Option<u64>,
     /// The bridge's clock, which never runs back.
     clock: u64,
 }
 
 impl Source {
-    fn new(options: Options, journal: Journal, restored: Restored, state: Arc<EndState>) -> Self {
+    fn new(options: Options, journal: Journal, restored: Restored, arrivals: Arrivals, state: Arc<EndState>) -> Self {
         let now = epoch_millis();
         let grace = options.grace.map(|grace| u64::try_from(grace.as_millis()).unwrap_or(u64::MAX));
         let reliance = if options.webhook { Reliance::WhileConnected } else { options.adapter.reliance() };
@@ -116,6 +130,9 @@ impl Source {
             verdicts: 0,
             lister,
             compared: None,
+            arrivals,
+            catches_up: None,
+            told: None,
             clock: now,
         }
     }
@@ -196,27 +213,15 @@ impl Source {
         self.clock
     }
 
-    /// Sees whether the way to the broker has come or gone.
-    fn look(&mut self) {
-        let Connection { beginnings, kept, lasts } = self.state.connection();
-        if beginnings > self.beginnings {
-            self.beginnings = beginnings;
-            let now = self.later();
-            self.lifeline.lost(now);
-            let verdict = self.lifeline.found(kept, now);
-            self.follow(verdict);
-        }
-        if !lasts {
-            let now = self.later();
-            self.lifeline.lost(now);
-        }
-    }
-
     fn tick(&mut self, forget: bool) {
         self.look();
         let now = self.now();
-        let verdict = self.lifeline.tick(now);
-        self.follow(verdict);
+        let gone = self.lifeline.tick(now);
+        let over = gone.is_some() || self.catches_up.is_some_and(|latest| latest <= now);
+        self.follow(gone);
+        if over {
+            self.has_told();
+        }
         if self.state.reason().is_none() {
             self.lister.tick(now);
         }
@@ -285,6 +290,9 @@ impl Source {
             self.follow(late);
         }
         self.open(Event { source: Some(ticket), ..Event::default() }, 0);
+        if self.catches_up.is_some() && said.iter().any(|said| self.is_ours(said)) {
+            self.has_told();
+        }
     }
 
     /// Takes into the ledger what happened last.
@@ -318,14 +326,6 @@ impl Source {
         for (ticket, notice) in (first..).zip(notices) {
             self.waiting.push_back(delivery(ticket, message(&self.options.route, &notice)));
         }
-    }
-
-    /// Has what is known of the broker written down. Until then, and until all that went before is stored, the next
-    /// process must not take the time for one without a gap.
-    fn keep(&mut self) {
-        self.verdicts += 1;
-        self.keep_heard(0);
-        self.open(Event { broker: Some(self.lifeline.known()), ..Event::default() }, 0);
     }
 
     /// Acknowledges what is done, once it is on disk. What cannot be written waits, and so do its events.

@@ -5,12 +5,18 @@ use crate::{
     delivery::{SourceLink, source_link},
     mapping::{FromEvents, Via},
     mqtt,
-    presence::{source, webhook, webhook::Doors},
+    presence::{arrivals::Arrivals, source, webhook, webhook::Doors},
     settings::Settings,
 };
 
 /// Reads until the route closes its link.
-pub(super) async fn run(from: &FromEvents, route: &str, settings: &Settings, doors: &Doors, link: SourceLink) {
+pub(super) async fn run(
+    from: &FromEvents,
+    route: &str,
+    settings: &Settings,
+    (doors, arrivals): &(Doors, Arrivals),
+    link: SourceLink,
+) {
     let state = link.state.clone();
     let (events_link, events) = source_link(state.clone());
     let options = source::Options {
@@ -19,6 +25,10 @@ pub(super) async fn run(from: &FromEvents, route: &str, settings: &Settings, doo
         grace: from.grace,
         grouped: from.grouped,
         groups: groups(settings),
+        session: match &from.via {
+            Via::Mqtt(session) => Some(session.client_id.clone()),
+            Via::Webhook => None,
+        },
         webhook: matches!(from.via, Via::Webhook),
         api: from.api.clone(),
     };
@@ -30,7 +40,7 @@ pub(super) async fn run(from: &FromEvents, route: &str, settings: &Settings, doo
             Via::Webhook => webhook::run(doors.open(route, from.adapter), events_link).await,
         }
     };
-    let ((), told) = tokio::join!(read, source::run(options, &settings.data_dir, events, link));
+    let ((), told) = tokio::join!(read, source::run(options, &settings.data_dir, events, arrivals.clone(), link));
     if let Err(error) = told {
         state.down(format!("cannot read what is known of clients: {error}"));
     }

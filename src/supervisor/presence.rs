@@ -23,7 +23,10 @@ use crate::{
     delivery::Tailed,
     mapping::{From, Route, To, translation::Translated},
     message::{Message, Topic},
-    presence::board::{Board, Groups},
+    presence::{
+        arrivals::Arrivals,
+        board::{Board, Groups},
+    },
     rocketmq::tail,
     settings::{RocketMqCluster, Settings},
     telemetry::Telemetry,
@@ -39,14 +42,15 @@ const TICK: Duration = Duration::from_secs(1);
 /// How long the last one may take.
 pub(super) const LAST_SNAPSHOT: Duration = Duration::from_secs(2);
 
-/// The topics that are read, each on its cluster.
-type Topics = BTreeMap<String, Arc<RocketMqCluster>>;
+/// The topics that are read, each on its cluster, with the routes that write there.
+type Topics = BTreeMap<String, (Arc<RocketMqCluster>, BTreeSet<String>)>;
 
 /// Keeps a board until its task is ended: `routes` are those that run, each time that they change.
 pub(super) async fn keep(
     board: Arc<Board>,
     settings: Arc<Settings>,
     telemetry: Telemetry,
+    arrivals: Arrivals,
     mut routes: mpsc::Receiver<Vec<Arc<Route>>>,
 ) {
     let path = settings.data_dir.join("presence.snapshot");
@@ -63,12 +67,14 @@ pub(super) async fn keep(
                 let Some(routes) = routes else { break };
                 let (groups, topics) = follow(&settings, &routes);
                 board.follow(groups);
-                if topics.keys().ne(read.keys()) {
+                let places = |topics: &Topics| -> Vec<_> { topics.iter().map(|(topic, (_, by))| (topic.clone(), by.clone())).collect() };
+                if places(&topics) != places(&read) {
                     tails.abort_all();
                     while tails.join_next().await.is_some() {}
                     while heard.try_recv().is_ok() {}
-                    for (topic, cluster) in &topics {
-                        tail(&mut tails, &board, topic, cluster, &told);
+                    for (topic, (cluster, routes)) in &topics {
+                        let arrived = { let (arrivals, routes) = (arrivals.clone(), routes.clone()); async move { arrivals.of_all(&routes).await } };
+                        tail(&mut tails, &board, topic, cluster, arrived, &told);
                     }
                 }
                 read = topics;
@@ -103,12 +109,14 @@ fn say(faults: &mut BTreeMap<String, String>, topic: &str, tailed: &Tailed) {
     }
 }
 
-/// Reads one topic on, from where the board is.
+/// Reads one topic on, from where the board is. Not before its routes have told what was missed: a topic that was read to
+/// its end would say who was online when the last process ended.
 fn tail(
     tails: &mut JoinSet<()>,
     board: &Board,
     topic: &str,
     cluster: &Arc<RocketMqCluster>,
+    arrived: impl Future<Output = ()> + Send + 'static,
     told: &mpsc::Sender<(String, Tailed)>,
 ) {
     let from = tail::From {
@@ -120,6 +128,7 @@ fn tail(
     let (read, mut pieces) = mpsc::channel(WAITING);
     let (topic, told) = (topic.to_owned(), told.clone());
     tails.spawn(async move {
+        arrived.await;
         let forward = async {
             while let Some(tailed) = pieces.recv().await {
                 if told.send((topic.clone(), tailed)).await.is_err() {
@@ -140,7 +149,11 @@ fn follow(settings: &Settings, routes: &[Arc<Route>]) -> (Groups, Topics) {
             if let (From::Events(_), To::RocketMq { cluster }) = (&route.from, &route.to)
                 && let Some(topic) = topic(route, &group)
             {
-                topics.insert(topic.clone(), cluster.clone());
+                topics
+                    .entry(topic.clone())
+                    .or_insert_with(|| (cluster.clone(), BTreeSet::new()))
+                    .1
+                    .insert(route.name.clone());
                 of_group.insert(topic);
             }
         }

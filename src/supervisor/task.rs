@@ -16,7 +16,7 @@ use crate::{
     mapping::{From, Park, Route, To},
     mqtt,
     parking::{self, ParkHandle, ParkTopic, ParkedFile, park_link},
-    presence::webhook::Doors,
+    presence::{arrivals::Arrivals, webhook::Doors},
     rocketmq,
     route::{self, Ended, Ends, Order},
     settings::Settings,
@@ -42,16 +42,16 @@ pub(super) async fn run(
     route: Arc<Route>,
     settings: Arc<Settings>,
     telemetry: Arc<RouteTelemetry>,
-    doors: Doors,
+    status_routes: (Doors, Arrivals),
     orders: watch::Receiver<Order>,
 ) -> Ended {
     let name = route.name.clone();
     let told = orders.clone();
     let work = move || {
         let (route, settings, telemetry, told) = (route.clone(), settings.clone(), telemetry.clone(), told.clone());
-        let doors = doors.clone();
+        let status_routes = status_routes.clone();
         async move {
-            let source = |link| spawn_source(route.clone(), &settings, &doors, link);
+            let source = |link| spawn_source(route.clone(), &settings, &status_routes, link);
             run_once(&route, Purpose::Work, &settings, &telemetry, told, source).await
         }
     };
@@ -119,8 +119,13 @@ async fn close(ends: Ends, tasks: Vec<JoinHandle<()>>, route: &str) {
     }
 }
 
-fn spawn_source(route: Arc<Route>, settings: &Arc<Settings>, doors: &Doors, link: SourceLink) -> JoinHandle<()> {
-    let (settings, doors) = (settings.clone(), doors.clone());
+fn spawn_source(
+    route: Arc<Route>,
+    settings: &Arc<Settings>,
+    status_routes: &(Doors, Arrivals),
+    link: SourceLink,
+) -> JoinHandle<()> {
+    let (settings, status_routes) = (settings.clone(), status_routes.clone());
     tokio::spawn(async move {
         match &route.from {
             From::Mqtt(from) => {
@@ -130,7 +135,7 @@ fn spawn_source(route: Arc<Route>, settings: &Arc<Settings>, doors: &Doors, link
                 let id = format!("{}@{}", route.name, instance(&settings.data_dir));
                 rocketmq::source::run(from.clone(), id, settings.limits, link).await;
             }
-            From::Events(from) => Box::pin(events::run(from, &route.name, &settings, &doors, link)).await,
+            From::Events(from) => Box::pin(events::run(from, &route.name, &settings, &status_routes, link)).await,
         }
     })
 }

@@ -45,7 +45,12 @@ async fn nobody_is_wrong_when_the_bridge_was_away_for_longer_than_lines_are_kept
     while began.elapsed() < SETTLED {
         let wrong = world.answers(&fleet).await.wrong;
         let after = began.elapsed();
-        assert!(wrong.is_empty(), "{run}, {after:.1?} after its return: {} wrong answers", wrong.len());
+        assert!(
+            wrong.is_empty(),
+            "{run}, {after:.1?} after its return: {} wrong answers, such as {:?}",
+            wrong.len(),
+            &wrong[..wrong.len().min(10)]
+        );
     }
     let verdict = world.verdict(run, &fleet, true).await;
     assert!(verdict.unknown > 0, "{run}: all is known");

@@ -51,6 +51,7 @@ fn a_client_is_unknown_until_all_queues_are_read_to_their_end() {
     read(&board, 0, vec![notice(1, EventType::Connect, 1, 5)], 1, false);
     board.tailed(TOPIC, &Tailed::AtEnd(queue(0)), NOW);
     assert_eq!((board.online("GID_a@@@1"), board.count("GID_a")), (Answer::Unknown, Answer::Unknown));
+    assert!(board.list("GID_a", "", 10).is_empty());
     board.tailed(TOPIC, &Tailed::AtEnd(queue(1)), NOW);
     assert_eq!((board.online("GID_a@@@1"), board.count("GID_a")), (Answer::Known(1), Answer::Known(1)));
     assert_eq!(board.online("GID_a@@@2"), Answer::Known(0));

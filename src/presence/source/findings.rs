@@ -9,14 +9,40 @@ use crate::{
     message::{Message, Topic},
     presence::{
         connections::{Channel, When},
-        event::Connected,
+        event::{Connected, Said},
         ledger::Event,
         lifeline::Verdict,
         note::Note,
     },
+    telemetry::Connection,
 };
 
+/// How long after a connection, in milliseconds, its broker has told what happened before at the latest: Mosquitto says
+/// every 10 s for how long it has been running.
+const CATCH_UP: u64 = 12_000;
+
 impl Source {
+    /// Sees whether the way to the broker has come or gone.
+    pub(super) fn look(&mut self) {
+        let Connection { beginnings, kept, lasts } = self.state.connection();
+        if beginnings > self.beginnings {
+            self.beginnings = beginnings;
+            let now = self.later();
+            self.lifeline.lost(now);
+            let verdict = self.lifeline.found(kept, now);
+            self.follow(verdict);
+            if self.lifeline.catches_up() {
+                self.catches_up = Some(now + CATCH_UP);
+            } else {
+                self.has_told();
+            }
+        }
+        if !lasts {
+            let now = self.later();
+            self.lifeline.lost(now);
+        }
+    }
+
     /// Does what follows from the broker's life.
     pub(super) fn follow(&mut self, verdicts: impl IntoIterator<Item = Verdict>) {
         for verdict in verdicts {
@@ -42,6 +68,14 @@ impl Source {
             }
             self.keep();
         }
+    }
+
+    /// Has what is known of the broker written down. Until then, and until all that went before is stored, the next
+    /// process must not take the time for one without a gap.
+    pub(super) fn keep(&mut self) {
+        self.verdicts += 1;
+        self.keep_heard(0);
+        self.open(Event { broker: Some(self.lifeline.known()), ..Event::default() }, 0);
     }
 
     fn end(&mut self, over: impl Fn(&Channel) -> bool, at: u64) -> usize {
@@ -90,8 +124,22 @@ impl Source {
         self.compared = Some((self.ledger.mark(), asked));
     }
 
+    /// A broker tells of our own connection after all that happened before.
+    pub(super) fn is_ours(&self, said: &Said) -> bool {
+        matches!(said, Said::Connected(event) if Some(&event.client_id) == self.options.session.as_ref())
+    }
+
+    /// All that may have been missed has been told.
+    pub(super) fn has_told(&mut self) {
+        self.catches_up = None;
+        self.told = Some(self.ledger.mark());
+    }
+
     /// Once all that a list made is stored, nothing is missing any more.
     pub(super) fn conclude(&mut self) {
+        if self.told.take_if(|mark| self.ledger.is_done(*mark)).is_some() {
+            self.arrivals.arrived(&self.options.route);
+        }
         let stored = self.compared.take_if(|(mark, _)| self.ledger.is_done(*mark));
         let whole = stored.and_then(|(_, asked)| self.lifeline.compared(asked));
         self.follow(whole);

@@ -17,6 +17,7 @@ struct Bench {
     /// The route's side.
     notices: SourceHandle,
     next: Ticket,
+    arrivals: Arrivals,
     running: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
@@ -27,6 +28,7 @@ fn options() -> Options {
         grace: Some(Duration::from_secs(30)),
         grouped: true,
         groups: BTreeSet::from(["GID_a".to_owned()]),
+        session: Some("bridge-s".into()),
         webhook: false,
         api: None,
     }
@@ -43,9 +45,10 @@ impl Bench {
         let (events, handle) = source_link(telemetry.source.clone());
         events.state.began(kept);
         events.state.up();
-        let data_dir = data_dir.to_owned();
-        let running = tokio::spawn(async move { run(options, &data_dir, handle, link).await });
-        Self { events, notices, next: 0, running }
+        let arrivals = Arrivals::default();
+        let (data_dir, at) = (data_dir.to_owned(), arrivals.clone());
+        let running = tokio::spawn(async move { run(options, &data_dir, handle, at, link).await });
+        Self { events, notices, next: 0, arrivals, running }
     }
 
     async fn says(&mut self, lines: &[(u16, &str)], again: bool) {
@@ -304,5 +307,23 @@ async fn a_connection_that_was_opened_before_a_kill_ends_when_it_is_taken_over()
     bench.says(&[(2, &came(1)), (3, &opened(2)), (4, &taken), (5, &came(2)), (6, &went())], false).await;
     let told = bench.told(5).await;
     assert_eq!(tags(&told), ["connect", "tcpclean", "connect", "disconnect", "tcpclean"]);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_route_has_arrived_when_what_was_missed_is_stored() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut bench = Bench::start(folder.path(), true);
+    let (arrivals, routes) = (bench.arrivals.clone(), BTreeSet::from(["s".to_owned()]));
+    let arrived = || timeout(Duration::from_secs(2), arrivals.of_all(&routes));
+    let gap = bench.told(1).await;
+    bench.stored(&gap);
+    bench.says(&[(1, &came(1))], false).await;
+    let came = bench.told(1).await;
+    let ours = format!("{}: New client connected from 10.0.0.2:1 as bridge-s (p2, c1, k60).", now());
+    bench.says(&[(2, &ours)], false).await;
+    assert!(arrived().await.is_err(), "what it told is not stored");
+    bench.stored(&came);
+    assert!(arrived().await.is_ok());
     bench.stop().await;
 }
