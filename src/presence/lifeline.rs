@@ -87,6 +87,8 @@ pub struct Lifeline {
     down: Option<u64>,
     /// When the last loss began, and when it was over: a restart is looked for in it.
     loss: Option<(u64, u64)>,
+    /// When the broker last said for how long it had been running, on the connection before.
+    told_before: u64,
     /// When an event last came late.
     late_at: Option<u64>,
     /// What was open has been ended for want of a sign of life.
@@ -100,7 +102,18 @@ impl Lifeline {
     pub fn new(reliance: Reliance, grace: Option<u64>, known: Option<Known>, now: u64) -> Self {
         let known = known.unwrap_or_default();
         let skew = Skew::new(known.ahead);
-        Self { reliance, grace, known, skew, down: Some(now), loss: None, late_at: None, gone: false, kept: true }
+        Self {
+            reliance,
+            grace,
+            known,
+            skew,
+            down: Some(now),
+            loss: None,
+            told_before: 0,
+            late_at: None,
+            gone: false,
+            kept: true,
+        }
     }
 
     /// What is to be kept on disk.
@@ -128,6 +141,7 @@ impl Lifeline {
         let down = self.down.take()?;
         self.kept = kept;
         self.loss = Some((down, now));
+        self.told_before = self.known.uptime.map_or(0, |(at, _)| at);
         // What was called gone may have been there all the time; and of whom nothing is known anything may be.
         let unsure = std::mem::take(&mut self.gone) || self.known.heard == 0;
         match self.reliance {
@@ -172,8 +186,10 @@ impl Lifeline {
         let last = self.known.uptime.replace((now, running));
         let before = last.is_some_and(|(_, before)| running < before);
         let prompt = last.is_some_and(|(at, before)| running.abs_diff(before).abs_diff(now - at) <= START_SLACK);
+        // One that says it late each time seems to have started later, but not while nobody listened.
+        let since = started + START_SLACK >= self.told_before;
         let known = self.known.started.unwrap_or(started);
-        let anew = before || (prompt && started > known + START_SLACK);
+        let anew = before || (prompt && since && started > known + START_SLACK);
         let started = if anew { started } else { started.min(known) };
         self.known.started = Some(started);
         let mut verdicts = Vec::from_iter(self.happened(started + running, now));

@@ -144,6 +144,15 @@ fn an_uptime_that_comes_late_is_no_restart() {
 }
 
 #[test]
+fn an_uptime_that_comes_later_each_time_is_no_restart() {
+    let mut lifeline = steady();
+    for (seconds, late) in [(110, 3_000), (120, 6_000), (130, 9_000), (140, 12_000), (150, 12_000)] {
+        let now = T + (seconds - 100) * 1_000 + late;
+        assert_eq!(without_gaps(lifeline.uptime(seconds, now)), [], "{seconds}");
+    }
+}
+
+#[test]
 fn a_restart_shows_also_when_it_runs_longer_by_now_than_it_had_before() {
     let mut lifeline = Lifeline::new(KEPT, None, Some(known(T, T - 10_000)), T);
     lifeline.found(true, T);
