@@ -87,8 +87,10 @@ pub struct Lifeline {
     down: Option<u64>,
     /// When the last loss began, and when it was over: a restart is looked for in it.
     loss: Option<(u64, u64)>,
-    /// When the broker last said for how long it had been running, on the connection before.
-    told_before: u64,
+    /// Until when there was a connection before this one, as far as is known.
+    listened: u64,
+    /// The broker has said on this connection for how long it has been running.
+    told: bool,
     /// When an event last came late.
     late_at: Option<u64>,
     /// What was open has been ended for want of a sign of life.
@@ -109,7 +111,8 @@ impl Lifeline {
             skew,
             down: Some(now),
             loss: None,
-            told_before: 0,
+            listened: known.heard,
+            told: false,
             late_at: None,
             gone: false,
             kept: true,
@@ -133,7 +136,10 @@ impl Lifeline {
 
     /// The connection is lost.
     pub fn lost(&mut self, now: u64) {
-        self.down.get_or_insert(now);
+        if self.down.is_none() {
+            self.down = Some(now);
+            self.listened = now;
+        }
     }
 
     /// There is a connection again. `kept`: the broker still has the session.
@@ -141,7 +147,7 @@ impl Lifeline {
         let down = self.down.take()?;
         self.kept = kept;
         self.loss = Some((down, now));
-        self.told_before = self.known.uptime.map_or(0, |(at, _)| at);
+        self.told = false;
         // What was called gone may have been there all the time; and of whom nothing is known anything may be.
         let unsure = std::mem::take(&mut self.gone) || self.known.heard == 0;
         match self.reliance {
@@ -184,12 +190,14 @@ impl Lifeline {
         let running = seconds.saturating_mul(1_000);
         let started = now.saturating_sub(running);
         let last = self.known.uptime.replace((now, running));
-        let before = last.is_some_and(|(_, before)| running < before);
+        // What waited for us may come after what is told now, and says less.
+        let first = !std::mem::replace(&mut self.told, true);
+        let before = first && last.is_some_and(|(_, before)| running < before);
         let prompt = last.is_some_and(|(at, before)| running.abs_diff(before).abs_diff(now - at) <= START_SLACK);
         // One that says it late each time seems to have started later, but not while nobody listened.
-        let since = started + START_SLACK >= self.told_before;
+        let since = started + START_SLACK >= self.listened;
         let known = self.known.started.unwrap_or(started);
-        let anew = before || (prompt && since && started > known + START_SLACK);
+        let anew = since && (before || (prompt && started > known + START_SLACK));
         let started = if anew { started } else { started.min(known) };
         self.known.started = Some(started);
         let mut verdicts = Vec::from_iter(self.happened(started + running, now));

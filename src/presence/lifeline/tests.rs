@@ -153,6 +153,28 @@ fn an_uptime_that_comes_later_each_time_is_no_restart() {
 }
 
 #[test]
+fn what_waited_and_comes_after_what_is_told_now_is_no_restart() {
+    let mut lifeline = Lifeline::new(KEPT, None, Some(known(T, T - 40_000)), T + 31_000);
+    assert!(lifeline.found(true, T + 31_000).is_some());
+    for (seconds, now) in [(72, 32_000), (50, 32_200), (61, 35_000), (83, 43_000), (94, 54_000)] {
+        assert_eq!(without_gaps(lifeline.uptime(seconds, T + now)), [], "{seconds}");
+    }
+    assert_eq!(lifeline.known().started, Some(T - 40_000));
+}
+
+#[test]
+fn a_restart_shows_also_when_what_the_old_broker_told_comes_first() {
+    let mut lifeline = steady();
+    lifeline.lost(T + 1_000);
+    assert!(lifeline.found(true, T + 26_000).is_some());
+    for (seconds, now) in [(105, 26_000), (110, 26_001), (11, 30_000)] {
+        assert_eq!(without_gaps(lifeline.uptime(seconds, T + now)), [], "{seconds}");
+    }
+    let verdicts = without_gaps(lifeline.uptime(22, T + 41_000));
+    assert_eq!(verdicts[0], Verdict::Restarted { heard_before: T + 1_000, began_before: T + 1_000 });
+}
+
+#[test]
 fn a_restart_shows_also_when_it_runs_longer_by_now_than_it_had_before() {
     let mut lifeline = Lifeline::new(KEPT, None, Some(known(T, T - 10_000)), T);
     lifeline.found(true, T);
