@@ -90,6 +90,7 @@ fn mqtt(name: &str) -> MqttBroker {
         client_id: "bridge".to_owned(),
         username: None,
         password: None,
+        login: None,
         tls: TlsFiles::default(),
         will: None,
         keep_alive: Duration::from_secs(60),

@@ -53,7 +53,7 @@ pub struct ProbeError {
 pub async fn probe(broker: &Arc<MqttBroker>, filters: &[String]) -> Result<Report, ProbeError> {
     let failed = |error: LoginError| ProbeError { url: broker.url.to_string(), reason: error.to_string() };
     let login = Login::aside(broker, &format!("check.{}", broker.name));
-    let mut connection = login.open(true).await.map_err(failed)?;
+    let mut connection = login.visit().await.map_err(failed)?;
     let limits = connection.connack.clone();
     let limit = broker.connect_timeout;
     let answers = timeout(limit, subscribe(&mut connection, filters)).await;
@@ -75,7 +75,7 @@ pub async fn probe(broker: &Arc<MqttBroker>, filters: &[String]) -> Result<Repor
 /// Ends the session of a client id, with all that the broker keeps for it.
 pub async fn retire(broker: &Arc<MqttBroker>, client_id: &str) -> Result<(), ProbeError> {
     let failed = |error: LoginError| ProbeError { url: broker.url.to_string(), reason: error.to_string() };
-    let connection = Login::throw_away(broker, client_id).open(true).await.map_err(failed)?;
+    let connection = Login::throw_away(broker, client_id).visit().await.map_err(failed)?;
     say_goodbye(connection).await;
     Ok(())
 }

@@ -29,6 +29,7 @@ pub(super) fn broker(port: u16, version: MqttVersion) -> MqttBroker {
         client_id: "bridge".into(),
         username: None,
         password: None,
+        login: None,
         tls: TlsFiles::default(),
         will: None,
         keep_alive: Duration::from_secs(30),

@@ -1,0 +1,3 @@
+//! What devices and back ends written for LMQ expect, with real servers.
+
+mod hosted;
