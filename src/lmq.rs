@@ -6,3 +6,4 @@ pub mod properties;
 pub mod signature;
 pub mod status_query;
 pub mod topics;
+pub mod url;

@@ -1,3 +1,4 @@
 //! What devices and back ends written for LMQ expect, with real servers.
 
 mod hosted;
+mod sign;

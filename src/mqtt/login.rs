@@ -36,8 +36,8 @@ pub(super) struct Login {
 /// What proves who we are, at one login.
 #[derive(Debug, Default)]
 pub(super) struct Credentials {
-    username: Option<String>,
-    password: Option<Secret>,
+    pub(super) username: Option<String>,
+    pub(super) password: Option<Secret>,
 }
 
 /// A connection that is logged in.
@@ -120,9 +120,12 @@ impl Login {
 
     /// Connects and logs in once, with a session that nobody keeps tokens for.
     pub(super) async fn visit(&self) -> Result<Connection, LoginError> {
-        let mut keeper = Keeper::new(&self.broker, &self.client_id);
-        let credentials = self.credentials(keeper.as_mut()).await?;
-        self.open(true, &credentials).await
+        self.open(true, &self.asked().await?).await
+    }
+
+    /// What proves who we are, for a login that nobody keeps tokens for.
+    pub(super) async fn asked(&self) -> Result<Credentials, LoginError> {
+        self.credentials(Keeper::new(&self.broker, &self.client_id).as_mut()).await
     }
 
     /// Connects and logs in, all within the broker's `connect_timeout`.
