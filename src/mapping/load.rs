@@ -7,6 +7,7 @@
 mod across;
 mod brokers;
 mod case;
+mod hosted;
 mod sink;
 mod source;
 mod start;
@@ -74,6 +75,7 @@ pub fn load(files: &[MappingFile], settings: &Settings, loop_key: &Secret, fault
     }
     across::unique_names(&drafts, faults);
     across::unique_identities(&drafts, faults);
+    hosted::names(&drafts, faults);
     let mut mapping = Mapping::default();
     let mut places = Vec::new();
     for draft in drafts {
