@@ -2,7 +2,9 @@
 
 pub mod credentials;
 pub mod notice;
+pub mod p2p;
 pub mod properties;
+pub mod shard;
 pub mod signature;
 pub mod status_query;
 pub mod topics;

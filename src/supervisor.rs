@@ -50,8 +50,10 @@ pub struct Supervisor {
     watches: BTreeMap<String, JoinHandle<()>>,
     /// Where brokers post what happens to their clients.
     doors: Doors,
-    /// Keeps the board of who is online, where there is one; is told which routes run.
-    board: Option<Keeper>,
+    /// Who is online, as far as it is kept.
+    board: Arc<Board>,
+    /// Keeps the board, where somebody asks; is told which routes run.
+    keeper: Option<Keeper>,
 }
 
 /// What keeps the board, and how it is told which routes run.
@@ -66,20 +68,8 @@ struct RouteTask {
 }
 
 impl Supervisor {
-    /// A supervisor without routes. `board` is kept up to date, where there is one.
-    pub fn new(
-        settings: Arc<Settings>,
-        telemetry: Telemetry,
-        status: Status,
-        doors: Doors,
-        board: Option<Arc<Board>>,
-    ) -> Self {
-        let keep = |board: Arc<Board>| {
-            let (routes, changes) = mpsc::channel(1);
-            // Whoever asks must not wait while thousands of notices are read.
-            (routes, thread::start("presence", presence::keep(board, settings.clone(), telemetry.clone(), changes)))
-        };
-        let board = board.map(keep);
+    /// A supervisor without routes. `board` is kept up to date where somebody may ask: over HTTP, or a route.
+    pub fn new(settings: Arc<Settings>, telemetry: Telemetry, status: Status, doors: Doors, board: Arc<Board>) -> Self {
         Self {
             settings,
             telemetry,
@@ -89,6 +79,19 @@ impl Supervisor {
             watches: BTreeMap::new(),
             doors,
             board,
+            keeper: None,
+        }
+    }
+
+    /// Has the board kept, once there is somebody to ask.
+    fn keep_board(&mut self) {
+        let asks = |task: &RouteTask| task.route.drops_offline;
+        if self.keeper.is_none() && (self.settings.http.lmq.is_some() || self.routes.values().any(asks)) {
+            let (routes, changes) = mpsc::channel(1);
+            let (board, settings, telemetry) = (self.board.clone(), self.settings.clone(), self.telemetry.clone());
+            // Whoever asks must not wait while thousands of notices are read.
+            let keep = thread::start("presence", presence::keep(board, settings, telemetry, changes));
+            self.keeper = Some((routes, keep));
         }
     }
 
@@ -118,7 +121,7 @@ impl Supervisor {
         while let Some(ended) = self.ending.join_next().await {
             left.extend(ended.ok().flatten());
         }
-        if let Some((routes, keep)) = self.board.take() {
+        if let Some((routes, keep)) = self.keeper.take() {
             drop(routes);
             if timeout(presence::LAST_SNAPSHOT, keep).await.is_err() {
                 warn!("the last snapshot of presence was not written in time");
@@ -159,7 +162,8 @@ impl Supervisor {
             self.start(route);
         }
         self.watch_brokers();
-        if let Some((routes, _)) = &self.board {
+        self.keep_board();
+        if let Some((routes, _)) = &self.keeper {
             let _ended = routes.send(self.routes.values().map(|task| task.route.clone()).collect()).await;
         }
         self.status.set(self.routes.values().map(|task| (task.route.name.clone(), task.telemetry.clone())).collect());
@@ -197,8 +201,8 @@ impl Supervisor {
             route.park.broker_name(),
         ));
         let (orders, told) = watch::channel(Order::Run);
-        let (settings, doors) = (self.settings.clone(), self.doors.clone());
-        let task = tokio::spawn(task::run(route.clone(), settings, telemetry.clone(), doors, told));
+        let (settings, doors, board) = (self.settings.clone(), self.doors.clone(), self.board.clone());
+        let task = tokio::spawn(task::run(route.clone(), settings, telemetry.clone(), (doors, board), told));
         self.routes.insert(route.name.clone(), RouteTask { route, telemetry, orders, task });
     }
 
@@ -235,8 +239,12 @@ impl RouteTask {
 
 /// Whether two routes do the same. Where they stand in their files does not matter.
 fn same(one: &Route, other: &Route) -> bool {
-    let parts =
-        |route: &Route| format!("{:?}", (&route.from, &route.to, &route.on_refuse, &route.park, &route.translation));
+    let parts = |route: &Route| {
+        format!(
+            "{:?}",
+            (&route.from, &route.to, &route.drops_offline, &route.on_refuse, &route.park, &route.translation)
+        )
+    };
     parts(one) == parts(other)
 }
 

