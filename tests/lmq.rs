@@ -1,5 +1,6 @@
 //! What devices and back ends written for LMQ expect, with real servers.
 
 mod hosted;
+mod java;
 mod p2p;
 mod sign;

@@ -37,7 +37,7 @@ fn settings(port: u16, rocketmq: &RocketMq) -> String {
 fn mapping(topic: &str) -> String {
     format!(
         "[[route]]\nname = \"{topic}-up\"\nfrom.mqtt = \"{topic}/#\"\nto.rocketmq = \"{topic}\"\n\
-         [[route]]\nname = \"{topic}-down\"\nfrom.rocketmq = \"{topic}\"\nto.mqtt = \"{topic}{{subtopic}}\"\n"
+         [[route]]\nname = \"{topic}-down\"\nfrom.rocketmq = \"{topic}\"\nfrom.start = \"first\"\nto.mqtt = \"{topic}{{subtopic}}\"\n"
     )
 }
 
