@@ -2,5 +2,6 @@
 
 mod hosted;
 mod java;
+mod ordered;
 mod p2p;
 mod sign;

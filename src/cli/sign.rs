@@ -267,7 +267,7 @@ impl Status {
         let path = if self.client_ids.len() == 1 { "/route/clientId/get" } else { "/route/clientId/batchGet" };
         let mut signed = vec![("accessKey", access_key), ("instanceId", &self.instance), ("timestamp", &timestamp)];
         signed.extend(self.client_ids.iter().map(|client_id| ("resource", client_id.as_str())));
-        Ok(request("GET", path, &secret, signed, &[]))
+        Ok(request("GET", path, &secret, &signed, &[]))
     }
 }
 
@@ -281,7 +281,7 @@ impl Token {
                 let mut sorted: Vec<&str> = resources.iter().map(String::as_str).collect();
                 sorted.sort_unstable();
                 let resources = sorted.join(",");
-                let signed = vec![
+                let signed = [
                     ("actions", actions.as_str()),
                     ("resources", &resources),
                     ("expireTime", &expire_time),
@@ -292,7 +292,7 @@ impl Token {
                     "POST",
                     "/token/apply",
                     &secret,
-                    signed,
+                    &signed,
                     &[("proxyType", "MQTT"), ("accessKey", access_key)],
                 ))
             }
@@ -305,11 +305,11 @@ impl Token {
 fn of_token(path: &str, signer: &Signer, given: &GivenToken, settings: &Path) -> anyhow::Result<Columns> {
     let (secret, token) = (signer.secret(settings)?, given.read()?);
     let access_key = signer.access_key.as_deref().context("give `--access-key`")?;
-    Ok(request("POST", path, &secret, vec![("token", token.reveal())], &[("accessKey", access_key)]))
+    Ok(request("POST", path, &secret, &[("token", token.reveal())], &[("accessKey", access_key)]))
 }
 
 /// A request as a caller sends it. `also` is sent and not signed.
-fn request(method: &str, path: &str, secret: &Secret, signed: Vec<(&str, &str)>, also: &[(&str, &str)]) -> Columns {
+fn request(method: &str, path: &str, secret: &Secret, signed: &[(&str, &str)], also: &[(&str, &str)]) -> Columns {
     let text = canonical(signed.iter().copied());
     let signature = sign(secret.reveal(), &text);
     let sent = url::query(signed.iter().chain(also).copied().chain([("signature", signature.as_str())]));
