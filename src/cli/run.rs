@@ -106,7 +106,6 @@ async fn serve(configuration: Configuration, reread: Reread) -> anyhow::Result<(
     let (reloads, fresh) = mpsc::channel(1);
     let mappings = settings.mappings.clone();
     let watching = tokio::spawn(async move { reload::watch(&mappings, || reread.routes(), reloads).await });
-    let board = settings.http.lmq.map(|_| board);
     let supervisor = Supervisor::new(settings.clone(), telemetry, status, doors, board);
     let stopping = async {
         let _signal = stop.await;

@@ -6,6 +6,7 @@
 mod api;
 mod http;
 mod lmq;
+mod login;
 mod mqtt;
 mod rocketmq;
 mod secrets;

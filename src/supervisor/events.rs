@@ -1,22 +1,16 @@
 //! The source of a status route: what a broker says of its clients, by MQTT or by webhook, and the notices made of it.
 
-use super::presence::groups;
+use super::{Shared, presence::groups};
 use crate::{
     delivery::{SourceLink, source_link},
     mapping::{FromEvents, Via},
     mqtt,
-    presence::{arrivals::Arrivals, source, webhook, webhook::Doors},
+    presence::{source, webhook},
     settings::Settings,
 };
 
 /// Reads until the route closes its link.
-pub(super) async fn run(
-    from: &FromEvents,
-    route: &str,
-    settings: &Settings,
-    (doors, arrivals): &(Doors, Arrivals),
-    link: SourceLink,
-) {
+pub(super) async fn run(from: &FromEvents, route: &str, settings: &Settings, shared: &Shared, link: SourceLink) {
     let state = link.state.clone();
     let (events_link, events) = source_link(state.clone());
     let options = source::Options {
@@ -37,10 +31,11 @@ pub(super) async fn run(
             Via::Mqtt(session) => {
                 mqtt::source::run(session.clone(), route, settings.limits, &settings.data_dir, events_link).await;
             }
-            Via::Webhook => webhook::run(doors.open(route, from.adapter), events_link).await,
+            Via::Webhook => webhook::run(shared.doors.open(route, from.adapter), events_link).await,
         }
     };
-    let ((), told) = tokio::join!(read, source::run(options, &settings.data_dir, events, arrivals.clone(), link));
+    let ((), told) =
+        tokio::join!(read, source::run(options, &settings.data_dir, events, shared.arrivals.clone(), link));
     if let Err(error) = told {
         state.down(format!("cannot read what is known of clients: {error}"));
     }
