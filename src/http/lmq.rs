@@ -27,7 +27,7 @@ use crate::{
         answer::{Client, Clients, Count, Listed, Number, Page, body},
     },
     presence::ask::{Answer, Online, Presences},
-    settings::Lmq,
+    settings::CurrentCredentials,
 };
 
 /// Back ends keep their connections, so there are fewer of them than of queries. With what else is open they stay below
@@ -39,7 +39,8 @@ const FEEDS: usize = 128;
 const QUERY_MAX: usize = 16 << 10;
 
 struct Shared {
-    lmq: Lmq,
+    instance: Option<String>,
+    credentials: CurrentCredentials,
     presences: Arc<dyn Presences>,
     now: fn() -> u64,
     feeds: Arc<Semaphore>,
@@ -50,11 +51,11 @@ struct Shared {
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Tls>,
-    lmq: Lmq,
+    (instance, credentials): (Option<String>, CurrentCredentials),
     presences: Arc<dyn Presences>,
     now: fn() -> u64,
 ) -> io::Result<()> {
-    let shared = Shared { lmq, presences, now, feeds: Arc::new(Semaphore::new(FEEDS)) };
+    let shared = Shared { instance, credentials, presences, now, feeds: Arc::new(Semaphore::new(FEEDS)) };
     axum::serve(Bounded::new(listener, tls, BOUNDS), router(shared)).await
 }
 
@@ -77,7 +78,8 @@ fn ask(kind: Kind, query: &str, shared: &Shared) -> Result<Response, Refusal> {
         return Err(Refusal::Url("the URL is too long"));
     }
     let parameters = query::split(query).ok_or(Refusal::Url("the URL is not encoded as UTF-8"))?;
-    let question = status_query::check(kind, &parameters, &shared.lmq, (shared.now)())?;
+    let credentials = shared.credentials.borrow().clone();
+    let question = status_query::check(kind, &parameters, shared.instance.as_deref(), &credentials, (shared.now)())?;
     Ok(answer(&question, shared))
 }
 

@@ -10,18 +10,24 @@ use crate::{
     clock::epoch_millis,
     http::{self, tls::Tls},
     presence::{board::Board, webhook::Doors},
-    settings::Settings,
+    settings::{CurrentCredentials, Settings},
     status::Status,
     telemetry::Telemetry,
 };
 
+/// What there is to ask and to post to.
+pub(super) struct Asked<'a> {
+    pub(super) status: &'a Status,
+    pub(super) telemetry: &'a Telemetry,
+    pub(super) doors: &'a Doors,
+    pub(super) board: &'a Arc<Board>,
+}
+
 /// Opens those that the settings name.
 pub(super) async fn open(
     settings: &Settings,
-    status: &Status,
-    telemetry: &Telemetry,
-    doors: &Doors,
-    board: &Arc<Board>,
+    credentials: &CurrentCredentials,
+    Asked { status, telemetry, doors, board }: Asked<'_>,
 ) -> anyhow::Result<Vec<JoinHandle<()>>> {
     let http = &settings.http;
     let tls = || http.tls.as_ref().map(Tls::open).transpose().context("`http.tls` cannot be used");
@@ -36,9 +42,10 @@ pub(super) async fn open(
     if let Some(address) = http.lmq {
         let (listener, address) = bind(address, "lmq").await?;
         info!("status query on {scheme}://{address}/");
-        let (tls, lmq, board) = (tls()?, settings.lmq.clone(), board.clone());
+        let (tls, board) = (tls()?, board.clone());
+        let known = (settings.lmq.instance.clone(), credentials.clone());
         listeners.push(tokio::spawn(async move {
-            ended("lmq", http::lmq::serve(listener, tls, lmq, board, epoch_millis).await);
+            ended("lmq", http::lmq::serve(listener, tls, known, board, epoch_millis).await);
         }));
     }
     if let Some(hooks) = &http.hooks {
