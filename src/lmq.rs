@@ -4,4 +4,5 @@ pub mod notice;
 pub mod properties;
 pub mod signature;
 pub mod status_query;
+pub mod token;
 pub mod topics;
