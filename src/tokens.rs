@@ -3,7 +3,9 @@
 //! The hooks of brokers ask at every login and at every publish and subscribe, so a question takes no lock that anybody
 //! holds for long, and waits for no disk and no network. It must never take a token that it knows to be revoked.
 
+pub mod record;
 pub mod sessions;
+pub mod store;
 
 use std::{
     collections::HashMap,

@@ -29,9 +29,10 @@ fn a_token_says_what_it_grants_to_whoever_has_the_secret() {
 /// Tokens live for 30 days: a version that reads them otherwise than the one that made them cuts every client.
 #[test]
 fn the_format_of_tokens_stays_as_it_is() {
-    let token = "AQcHBwcHBwcHBwcHBwcHBwcAAAFsnNLLgAEFWVlZWVkKbXF0dC14eHh4eAIIVG9waWNBLyMIVG9waWNCLys";
-    let made = key().seal(&grant()).unwrap();
-    assert!(made.starts_with(&token[..token.len() - 1]), "{made}");
+    // Made by another program, from the description of the format.
+    let token = "AQcHBwcHBwcHBwcHBwcHBwcAAAFsnRaagAEFWVlZWVkKbXF0dC14eHh4eAIIVG9\
+        waWNBLyMIVG9waWNCLyshFO9UCMNQ6v9c1c8CA-AcsQBc0qHQcXNoi6u4pchxlQ";
+    assert_eq!(key().seal(&grant()).unwrap(), token);
 }
 
 #[test]

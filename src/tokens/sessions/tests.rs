@@ -77,7 +77,7 @@ fn a_new_token_takes_the_place_of_the_one_that_ends() {
     assert!(sessions.renew(&client("a"), held(4, Kind::Both, late), NOW), "it covers both");
     assert_eq!(*sessions.held(&client("a")).unwrap(), [held(4, Kind::Both, late)]);
     assert!(sessions.renew(&client("a"), held(5, Kind::Read, late + 1), NOW), "it does not cover both");
-    assert_eq!(said(sessions.tick(late)).len(), 2, "the notice of one, and the end of the other");
+    assert_eq!(said(sessions.tick(late)), [("a".into(), Kind::Both, Event::Ended(Invalid::Expired))]);
     assert!(!sessions.renew(&client("b"), held(1, Kind::Read, late), NOW), "it is not logged in");
 }
 
