@@ -32,6 +32,8 @@ pub mod rocketmq;
 
 pub mod presence;
 
+pub mod tokens;
+
 pub mod data_dir;
 
 pub mod parking;

@@ -5,4 +5,6 @@ pub mod notice;
 pub mod properties;
 pub mod signature;
 pub mod status_query;
+pub mod token;
+pub mod token_request;
 pub mod topics;

@@ -41,6 +41,8 @@ const PURE: &[&str] = &[
     "src/presence/note",
     "src/presence/roster",
     "src/presence/view",
+    "src/tokens/record",
+    "src/tokens/sessions",
     "src/rocketmq/allocation",
     "src/rocketmq/offsets",
     "src/rocketmq/sink/verdict",
