@@ -7,6 +7,8 @@
 mod bounded;
 pub mod hooks;
 pub mod lmq;
+mod login;
+mod query;
 pub mod tls;
 
 use std::time::Duration;

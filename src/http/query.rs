@@ -1,8 +1,8 @@
-//! The parameters of a URL. Pure.
+//! The parameters of a URL or a form. Pure.
 
 use std::iter;
 
-/// Takes the part of a URL after its `?` apart, each name and value decoded as browsers encode forms: `%` and two
+/// Takes the part of a URL after its `?`, or a form, apart, each name and value decoded as browsers encode forms: `%` and two
 /// hexadecimal digits is a byte, `+` a space. Nothing where that is not text.
 pub(super) fn split(query: &str) -> Option<Vec<(String, String)>> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
