@@ -261,6 +261,26 @@ pub struct Lmq {
     pub instance: Option<String>,
     /// Access keys by id.
     pub access_keys: BTreeMap<String, AccessKey>,
+    /// The token service, when given.
+    pub tokens: Option<TokenSettings>,
+}
+
+/// The token service.
+#[derive(Debug, Clone)]
+pub struct TokenSettings {
+    /// Seals tokens; shared by all replicas.
+    pub secret: Secret,
+    /// Where replicas tell each other of tokens; a single replica needs none.
+    pub topic: Option<TokenTopic>,
+}
+
+/// The topic in which replicas tell each other of tokens.
+#[derive(Debug, Clone)]
+pub struct TokenTopic {
+    /// Its cluster.
+    pub cluster: Arc<RocketMqCluster>,
+    /// Its name, without the namespace.
+    pub topic: String,
 }
 
 /// An access key of LMQ.

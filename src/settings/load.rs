@@ -9,6 +9,7 @@ mod lmq;
 mod mqtt;
 mod rocketmq;
 mod secrets;
+mod tokens;
 mod url;
 
 use std::{
@@ -106,12 +107,13 @@ pub fn load(path: &Path, text: &str, environment: &Environment, faults: &Faults)
         unreachable!("a document is a table");
     };
     let http = http::listeners(&root, &context);
+    let rocketmq = brokers(&root, "rocketmq", |name, table| rocketmq::cluster(name, table, &context));
     let settings = Settings {
         mappings: context.path(&root, "mappings").map_or_else(|| context.folder.join("mappings"), |path| path.value),
         data_dir: context.path(&root, "data_dir").map_or_else(|| context.folder.join("data"), |path| path.value),
         mqtt: brokers(&root, "mqtt", |name, table| mqtt::broker(name, table, &context)),
-        rocketmq: brokers(&root, "rocketmq", |name, table| rocketmq::cluster(name, table, &context)),
-        lmq: lmq::access(&root, &context, http.lmq.is_some()),
+        lmq: lmq::access(&root, &context, &rocketmq, http.lmq.is_some()),
+        rocketmq,
         http,
         limits: limits(&root),
         stop_deadline: root.duration("stop_deadline", &STOP_DEADLINES).map_or(STOP_DEADLINE, |found| found.value),

@@ -66,7 +66,7 @@ async fn listen() -> (String, broadcast::Sender<Change>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let key = AccessKey { secret: Secret::new(SECRET), groups: ["GID_Test".to_owned()].into() };
-    let lmq = Lmq { instance: Some("mqtt-xxxxx".into()), access_keys: [("YYYYY".to_owned(), key)].into() };
+    let lmq = Lmq { instance: Some("mqtt-xxxxx".into()), access_keys: [("YYYYY".to_owned(), key)].into(), tokens: None };
     let changes = broadcast::Sender::new(16);
     let fake = Arc::new(Fake { changes: changes.clone() });
     tokio::spawn(serve(listener, None, lmq, fake, || NOW));

@@ -8,7 +8,7 @@ const VECTOR: &str = "ghnUW05VdKAxx1AjgcB5iZjCqeU=";
 fn lmq() -> Lmq {
     let key = |secret: &str, group: &str| AccessKey { secret: Secret::new(secret), groups: [group.to_owned()].into() };
     let access_keys = [("YYYYY".to_owned(), key("XXXXX", "GID_Test")), ("other".to_owned(), key("o", "GID_Other"))];
-    Lmq { instance: Some("mqtt-xxxxx".into()), access_keys: access_keys.into() }
+    Lmq { instance: Some("mqtt-xxxxx".into()), access_keys: access_keys.into(), tokens: None }
 }
 
 /// Parameters as they come out of a URL, signed with a secret unless a signature is among them.

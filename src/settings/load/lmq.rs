@@ -1,19 +1,28 @@
 //! `[lmq]`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use super::{Context, secret};
+use super::{Context, secret, tokens};
 use crate::{
     diagnostic::{At, Fault},
     lmq::notice::GROUP_END,
-    settings::{AccessKey, Lmq, Secret},
+    settings::{AccessKey, Lmq, RocketMqCluster, Secret},
     toml_reader::{Found, Table},
 };
 
 /// `listens` says whether there is anything to ask.
-pub(super) fn access(root: &Table<'_>, context: &Context<'_>, listens: bool) -> Lmq {
+pub(super) fn access(
+    root: &Table<'_>,
+    context: &Context<'_>,
+    clusters: &BTreeMap<String, Arc<RocketMqCluster>>,
+    listens: bool,
+) -> Lmq {
     let Some(table) = root.table_or_empty("lmq") else { return Lmq::default() };
     let mut lmq = Lmq { instance: table.filled_text("instance").map(|found| found.value), ..Lmq::default() };
+    lmq.tokens = table.table("tokens").and_then(|tokens| tokens::service(tokens, context, clusters));
     let mut first: BTreeMap<String, At> = BTreeMap::new();
     for entry in table.tables("access_key") {
         let Some((id, key)) = access_key(entry, context) else { continue };
