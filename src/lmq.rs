@@ -1,5 +1,6 @@
 //! The LMQ contract: pure functions, each citing its clause. No socket, clock or log in here.
 
+pub mod login;
 pub mod notice;
 pub mod properties;
 pub mod signature;

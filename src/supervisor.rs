@@ -8,6 +8,7 @@ mod presence;
 pub mod replay;
 mod task;
 mod thread;
+pub mod tokens;
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
@@ -23,7 +24,7 @@ use crate::{
     mqtt,
     presence::{board::Board, webhook::Doors},
     route::{Ended, Order},
-    settings::Settings,
+    settings::{CurrentCredentials, Settings},
     status::Status,
     telemetry::{RouteTelemetry, Telemetry},
 };
@@ -50,6 +51,7 @@ pub struct Supervisor {
     watches: BTreeMap<String, JoinHandle<()>>,
     /// Where brokers post what happens to their clients.
     doors: Doors,
+    credentials: CurrentCredentials,
     /// Keeps the board of who is online, where there is one; is told which routes run.
     board: Option<Keeper>,
 }
@@ -72,12 +74,14 @@ impl Supervisor {
         telemetry: Telemetry,
         status: Status,
         doors: Doors,
+        credentials: CurrentCredentials,
         board: Option<Arc<Board>>,
     ) -> Self {
         let keep = |board: Arc<Board>| {
             let (routes, changes) = mpsc::channel(1);
             // Whoever asks must not wait while thousands of notices are read.
-            (routes, thread::start("presence", presence::keep(board, settings.clone(), telemetry.clone(), changes)))
+            let keep = presence::keep(board, settings.clone(), credentials.clone(), telemetry.clone(), changes);
+            (routes, thread::start("presence", keep))
         };
         let board = board.map(keep);
         Self {
@@ -88,6 +92,7 @@ impl Supervisor {
             ending: JoinSet::new(),
             watches: BTreeMap::new(),
             doors,
+            credentials,
             board,
         }
     }
@@ -197,8 +202,8 @@ impl Supervisor {
             route.park.broker_name(),
         ));
         let (orders, told) = watch::channel(Order::Run);
-        let (settings, doors) = (self.settings.clone(), self.doors.clone());
-        let task = tokio::spawn(task::run(route.clone(), settings, telemetry.clone(), doors, told));
+        let hooks = (self.doors.clone(), self.credentials.clone());
+        let task = tokio::spawn(task::run(route.clone(), self.settings.clone(), telemetry.clone(), hooks, told));
         self.routes.insert(route.name.clone(), RouteTask { route, telemetry, orders, task });
     }
 

@@ -51,6 +51,32 @@ struct Families {
     lag: Family<EndLabel, Gauge<i64, AtomicI64>>,
     broker_dropped: Family<BrokerLabel, Gauge>,
     online: Gauge,
+    tokens: TokenFamilies,
+}
+
+#[derive(Debug, Default)]
+struct TokenFamilies {
+    known: Gauge,
+    untold: Gauge,
+    clients: Gauge,
+    behind: Gauge,
+    cut: Family<BrokerLabel, Counter>,
+    uncut: Family<BrokerLabel, Counter>,
+}
+
+impl TokenFamilies {
+    fn register(&self, registry: &mut Registry) {
+        registry.register("tokens", "Tokens whose time is not over", self.known.clone());
+        registry.register("tokens_untold", "Tokens that other replicas have not been told of", self.untold.clone());
+        registry.register("token_clients", "Clients that are logged in with tokens", self.clients.clone());
+        registry.register(
+            "tokens_behind",
+            "1 while tokens are taken or refused without knowing what other replicas revoked",
+            self.behind.clone(),
+        );
+        registry.register("token_clients_cut", "Clients cut because their tokens ended", self.cut.clone());
+        registry.register("token_clients_not_cut", "Clients that their broker did not cut", self.uncut.clone());
+    }
 }
 
 /// From half a millisecond to half a minute, by factors of about two.
@@ -80,6 +106,7 @@ impl Default for Telemetry {
             lag: Family::default(),
             broker_dropped: Family::default(),
             online: Gauge::default(),
+            tokens: TokenFamilies::default(),
         };
         let mut registry = Registry::with_prefix("rocketbridge");
         let f = &families;
@@ -122,6 +149,7 @@ impl Default for Telemetry {
             f.broker_dropped.clone(),
         );
         registry.register("clients_online", "Clients known to be online, in all groups", f.online.clone());
+        f.tokens.register(&mut registry);
         Self { registry: Arc::new(registry), families: Arc::new(families) }
     }
 }
@@ -139,6 +167,22 @@ impl Telemetry {
     /// Says how many clients are known to be online.
     pub fn online(&self, clients: usize) {
         self.families.online.set(i64::try_from(clients).unwrap_or(i64::MAX));
+    }
+
+    /// Says how the tokens are.
+    pub fn tokens(&self, known: u64, untold: u64, clients: usize, behind: bool) {
+        let tokens = &self.families.tokens;
+        tokens.known.set(i64::try_from(known).unwrap_or(i64::MAX));
+        tokens.untold.set(i64::try_from(untold).unwrap_or(i64::MAX));
+        tokens.clients.set(i64::try_from(clients).unwrap_or(i64::MAX));
+        tokens.behind.set(i64::from(behind));
+    }
+
+    /// Counts a client whose token has ended, and whether its broker has cut it.
+    pub fn token_cut(&self, broker: &str, done: bool) {
+        let tokens = &self.families.tokens;
+        let family = if done { &tokens.cut } else { &tokens.uncut };
+        family.get_or_create(&BrokerLabel { broker: broker.to_owned() }).inc();
     }
 
     /// What an MQTT broker tells of itself.

@@ -29,7 +29,7 @@ use tokio::{
 use self::{
     reading::Reading,
     record::{BadRecord, Entry, pack, unpack},
-    sessions::{Client, Due, Event, Full, Held, Sessions},
+    sessions::{Client, Due, Full, Held, Sessions},
     store::{Store, StoreError},
 };
 use crate::{
@@ -38,7 +38,7 @@ use crate::{
         token::{Grant, Invalid, Kind, TokenId, TokenKey},
         token_request::Apply,
     },
-    message::{Message, Queue},
+    message::{Message, Queue, Topic},
     presence::adapter::Adapter,
     settings::TokenSettings,
 };
@@ -207,22 +207,19 @@ impl Tokens {
 
     /// Takes in what was read of the topic. Gives what was none of ours.
     pub async fn tailed(&self, tailed: Tailed, now: u64) -> Result<Vec<BadRecord>, StoreError> {
-        let mut bad = Vec::new();
-        let stored = match &tailed {
-            Tailed::Read { queue, messages, next, .. } => {
-                let mut entries = Vec::new();
-                for message in messages {
-                    match unpack(&message.payload, &self.key) {
-                        Ok(some) => entries.extend(some),
-                        Err(error) => bad.push(error),
-                    }
+        let (mut bad, mut stored) = (Vec::new(), Ok(()));
+        if let Tailed::Read { queue, messages, next, .. } = &tailed {
+            let mut entries = Vec::new();
+            for message in messages {
+                match unpack(&message.payload, &self.key) {
+                    Ok(some) => entries.extend(some),
+                    Err(error) => bad.push(error),
                 }
-                // At once, also where the disk is full.
-                self.end_revoked(&entries, now);
-                self.store.heard(entries, queue.clone(), *next, now).await
             }
-            _ => Ok(()),
-        };
+            // At once, also where the disk is full.
+            self.end_revoked(&entries, now);
+            stored = self.store.heard(entries, queue.clone(), *next, now).await;
+        }
         self.reading().take(&tailed, now);
         self.look_whether_ready(now);
         stored.map(|()| bad)
@@ -340,7 +337,7 @@ pub enum NotMade {
 
 /// A message of the topic in which replicas tell each other of tokens.
 pub fn message(topic: &str, body: String) -> Message {
-    let mut message = Message::new(crate::message::Topic::from_parts(topic, ""), body);
+    let mut message = Message::new(Topic::from_parts(topic, ""), body);
     message.tag = Some("rocketbridge".to_owned());
     message
 }

@@ -37,7 +37,8 @@ fn point_to_point(topic: &str) -> Option<(&str, &str)> {
     Some((&topic[..parent.len() + "/p2p".len()], client_id))
 }
 
-fn check_client_id(client_id: &str) -> Result<(), Refusal> {
+/// LMQ-2.1: its length, and no character that cannot be seen or that parts levels.
+pub(super) fn check_client_id(client_id: &str) -> Result<(), Refusal> {
     let characters = client_id.chars().count();
     if characters > MAX_CHARACTERS {
         return Err(limit(format!("LMQ-2.1: a client id of {characters} characters is over {MAX_CHARACTERS}")));

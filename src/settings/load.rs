@@ -4,6 +4,7 @@
 //! show a secret: what it shows of a file has them hidden.
 
 mod api;
+mod credentials;
 mod http;
 mod lmq;
 mod mqtt;
@@ -21,7 +22,7 @@ use std::{
 };
 
 use self::secrets::{hide_secrets, secret};
-use super::{Limits, Secret, Settings, TlsFiles};
+use super::{Credentials, Limits, Secret, Settings, TlsFiles};
 use crate::{
     diagnostic::{At, Fault, Faults, Source},
     toml_reader::{Found, Node, Table, parse},
@@ -108,12 +109,14 @@ pub fn load(path: &Path, text: &str, environment: &Environment, faults: &Faults)
     };
     let http = http::listeners(&root, &context);
     let rocketmq = brokers(&root, "rocketmq", |name, table| rocketmq::cluster(name, table, &context));
+    let (lmq, credentials) = lmq::access(&root, &context, &http, &rocketmq);
     let settings = Settings {
         mappings: context.path(&root, "mappings").map_or_else(|| context.folder.join("mappings"), |path| path.value),
         data_dir: context.path(&root, "data_dir").map_or_else(|| context.folder.join("data"), |path| path.value),
         mqtt: brokers(&root, "mqtt", |name, table| mqtt::broker(name, table, &context)),
-        lmq: lmq::access(&root, &context, &rocketmq, http.lmq.is_some()),
         rocketmq,
+        lmq,
+        credentials: Arc::new(credentials),
         http,
         limits: limits(&root),
         stop_deadline: root.duration("stop_deadline", &STOP_DEADLINES).map_or(STOP_DEADLINE, |found| found.value),
@@ -124,6 +127,11 @@ pub fn load(path: &Path, text: &str, environment: &Environment, faults: &Faults)
     }
     root.finish();
     settings
+}
+
+/// Reads a credentials file again. What is returned may be used only when no error was noted.
+pub fn load_credentials(path: &Path, environment: &Environment, faults: &Faults) -> Credentials {
+    credentials::read_again(path, environment, faults)
 }
 
 fn apply_overrides(document: &mut Node, environment: &Environment, faults: &Faults) {

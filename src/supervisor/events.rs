@@ -1,16 +1,22 @@
 //! The source of a status route: what a broker says of its clients, by MQTT or by webhook, and the notices made of it.
 
-use super::presence::groups;
 use crate::{
     delivery::{SourceLink, source_link},
     mapping::{FromEvents, Via},
     mqtt,
     presence::{source, webhook, webhook::Doors},
-    settings::Settings,
+    settings::{CurrentCredentials, Settings},
 };
 
 /// Reads until the route closes its link.
-pub(super) async fn run(from: &FromEvents, route: &str, settings: &Settings, doors: &Doors, link: SourceLink) {
+pub(super) async fn run(
+    from: &FromEvents,
+    route: &str,
+    settings: &Settings,
+    credentials: CurrentCredentials,
+    doors: &Doors,
+    link: SourceLink,
+) {
     let state = link.state.clone();
     let (events_link, events) = source_link(state.clone());
     let options = source::Options {
@@ -18,7 +24,7 @@ pub(super) async fn run(from: &FromEvents, route: &str, settings: &Settings, doo
         adapter: from.adapter,
         grace: from.grace,
         grouped: from.grouped,
-        groups: groups(settings),
+        credentials,
         webhook: matches!(from.via, Via::Webhook),
         api: from.api.clone(),
     };

@@ -25,7 +25,7 @@ use crate::{
     message::{Message, Topic},
     presence::board::{Board, Groups},
     rocketmq::tail,
-    settings::{RocketMqCluster, Settings},
+    settings::{Credentials, CurrentCredentials, RocketMqCluster, Settings},
     telemetry::Telemetry,
 };
 
@@ -42,10 +42,14 @@ pub(super) const LAST_SNAPSHOT: Duration = Duration::from_secs(2);
 /// The topics that are read, each on its cluster.
 type Topics = BTreeMap<String, Arc<RocketMqCluster>>;
 
+/// A piece of a topic, by its name.
+type Piece = (String, Tailed);
+
 /// Keeps a board until its task is ended: `routes` are those that run, each time that they change.
 pub(super) async fn keep(
     board: Arc<Board>,
     settings: Arc<Settings>,
+    mut credentials: CurrentCredentials,
     telemetry: Telemetry,
     mut routes: mpsc::Receiver<Vec<Arc<Route>>>,
 ) {
@@ -53,7 +57,7 @@ pub(super) async fn keep(
     restore(&board, &path);
     let (told, mut heard) = mpsc::channel(WAITING);
     let mut tails = JoinSet::new();
-    let (mut read, mut faults) = (Topics::new(), BTreeMap::new());
+    let (mut read, mut faults, mut running) = (Topics::new(), BTreeMap::new(), Vec::new());
     let (mut tick, mut snapshot) = (interval(TICK), interval(SNAPSHOT));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     snapshot.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -61,17 +65,11 @@ pub(super) async fn keep(
         tokio::select! {
             routes = routes.recv() => {
                 let Some(routes) = routes else { break };
-                let (groups, topics) = follow(&settings, &routes);
-                board.follow(groups);
-                if topics.keys().ne(read.keys()) {
-                    tails.abort_all();
-                    while tails.join_next().await.is_some() {}
-                    while heard.try_recv().is_ok() {}
-                    for (topic, cluster) in &topics {
-                        tail(&mut tails, &board, topic, cluster, &told);
-                    }
-                }
-                read = topics;
+                running = routes;
+                read = begin(&board, &credentials, &running, read, (&mut tails, &mut heard, &told)).await;
+            }
+            Ok(()) = credentials.changed() => {
+                read = begin(&board, &credentials, &running, read, (&mut tails, &mut heard, &told)).await;
             }
             Some((topic, tailed)) = heard.recv() => {
                 say(&mut faults, &topic, &tailed);
@@ -85,6 +83,28 @@ pub(super) async fn keep(
         }
     }
     save(&board, &path).await;
+}
+
+/// Reads what is to be read by now, where that is not what is `read` already.
+async fn begin(
+    board: &Board,
+    credentials: &CurrentCredentials,
+    routes: &[Arc<Route>],
+    read: Topics,
+    (tails, heard, told): (&mut JoinSet<()>, &mut mpsc::Receiver<Piece>, &mpsc::Sender<Piece>),
+) -> Topics {
+    let current = credentials.borrow().clone();
+    let (groups, topics) = follow(&current, routes);
+    board.follow(groups);
+    if topics.keys().ne(read.keys()) {
+        tails.abort_all();
+        while tails.join_next().await.is_some() {}
+        while heard.try_recv().is_ok() {}
+        for (topic, cluster) in &topics {
+            tail(tails, board, topic, cluster, told);
+        }
+    }
+    topics
 }
 
 /// Says once why the notices of a topic cannot be read, and once that they can.
@@ -109,7 +129,7 @@ fn tail(
     board: &Board,
     topic: &str,
     cluster: &Arc<RocketMqCluster>,
-    told: &mpsc::Sender<(String, Tailed)>,
+    told: &mpsc::Sender<Piece>,
 ) {
     let from = tail::From {
         cluster: cluster.clone(),
@@ -132,9 +152,10 @@ fn tail(
 }
 
 /// Where the notices of all groups that may be asked for are.
-fn follow(settings: &Settings, routes: &[Arc<Route>]) -> (Groups, Topics) {
+fn follow(credentials: &Credentials, routes: &[Arc<Route>]) -> (Groups, Topics) {
     let (mut all, mut topics) = (Groups::new(), Topics::new());
-    for group in groups(settings) {
+    let groups: BTreeSet<String> = credentials.asked_groups().map(str::to_owned).collect();
+    for group in groups {
         let mut of_group = BTreeSet::new();
         for route in routes {
             if let (From::Events(_), To::RocketMq { cluster }) = (&route.from, &route.to)
@@ -149,11 +170,6 @@ fn follow(settings: &Settings, routes: &[Arc<Route>]) -> (Groups, Topics) {
         }
     }
     (all, topics)
-}
-
-/// The groups that some access key may ask for.
-pub(super) fn groups(settings: &Settings) -> BTreeSet<String> {
-    settings.lmq.access_keys.values().flat_map(|key| key.groups.iter().cloned()).collect()
 }
 
 /// The topic of a group's notices.

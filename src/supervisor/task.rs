@@ -19,7 +19,7 @@ use crate::{
     presence::webhook::Doors,
     rocketmq,
     route::{self, Ended, Ends, Order},
-    settings::Settings,
+    settings::{CurrentCredentials, Settings},
     telemetry::{EndState, RouteTelemetry},
 };
 
@@ -42,16 +42,16 @@ pub(super) async fn run(
     route: Arc<Route>,
     settings: Arc<Settings>,
     telemetry: Arc<RouteTelemetry>,
-    doors: Doors,
+    (doors, credentials): (Doors, CurrentCredentials),
     orders: watch::Receiver<Order>,
 ) -> Ended {
     let name = route.name.clone();
     let told = orders.clone();
     let work = move || {
         let (route, settings, telemetry, told) = (route.clone(), settings.clone(), telemetry.clone(), told.clone());
-        let doors = doors.clone();
+        let (doors, credentials) = (doors.clone(), credentials.clone());
         async move {
-            let source = |link| spawn_source(route.clone(), &settings, &doors, link);
+            let source = |link| spawn_source(route.clone(), &settings, &doors, credentials, link);
             run_once(&route, Purpose::Work, &settings, &telemetry, told, source).await
         }
     };
@@ -119,7 +119,13 @@ async fn close(ends: Ends, tasks: Vec<JoinHandle<()>>, route: &str) {
     }
 }
 
-fn spawn_source(route: Arc<Route>, settings: &Arc<Settings>, doors: &Doors, link: SourceLink) -> JoinHandle<()> {
+fn spawn_source(
+    route: Arc<Route>,
+    settings: &Arc<Settings>,
+    doors: &Doors,
+    credentials: CurrentCredentials,
+    link: SourceLink,
+) -> JoinHandle<()> {
     let (settings, doors) = (settings.clone(), doors.clone());
     tokio::spawn(async move {
         match &route.from {
@@ -130,7 +136,9 @@ fn spawn_source(route: Arc<Route>, settings: &Arc<Settings>, doors: &Doors, link
                 let id = format!("{}@{}", route.name, instance(&settings.data_dir));
                 rocketmq::source::run(from.clone(), id, settings.limits, link).await;
             }
-            From::Events(from) => Box::pin(events::run(from, &route.name, &settings, &doors, link)).await,
+            From::Events(from) => {
+                Box::pin(events::run(from, &route.name, &settings, credentials, &doors, link)).await;
+            }
         }
     })
 }

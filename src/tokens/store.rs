@@ -80,22 +80,13 @@ impl Store {
         self.write(move |tables| tables.merge(&entry, 0).map(drop)).await
     }
 
-    /// Stores what was read of the topic, up to `next`. Gives the tokens whose revocation is new.
-    pub async fn heard(
-        &self,
-        entries: Vec<Entry>,
-        queue: Queue,
-        next: u64,
-        now: u64,
-    ) -> Result<Vec<Entry>, StoreError> {
+    /// Stores what was read of the topic, up to `next`.
+    pub async fn heard(&self, entries: Vec<Entry>, queue: Queue, next: u64, now: u64) -> Result<(), StoreError> {
         let job = move |tables: &mut Tables<'_>| {
-            let mut revoked = Vec::new();
-            for entry in entries.into_iter().filter(|entry| entry.grant.expires > now) {
-                let news = tables.merge(&entry, now)?;
-                revoked.extend((news && entry.revoked).then_some(entry));
+            for entry in entries.iter().filter(|entry| entry.grant.expires > now) {
+                tables.merge(entry, now)?;
             }
-            tables.read_to(&queue, next)?;
-            Ok(revoked)
+            tables.read_to(&queue, next)
         };
         self.write(job).await
     }

@@ -3,7 +3,7 @@ use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    sync::broadcast,
+    sync::{broadcast, watch},
     time::timeout,
 };
 
@@ -11,7 +11,7 @@ use super::*;
 use crate::{
     lmq::signature::{is_valid, sign},
     presence::ask::Change,
-    settings::{AccessKey, Secret},
+    settings::{Clients, Credential, Credentials, Permission, Secret},
 };
 
 /// The contract's vector, section 8: every example of the document is asked at its time and with its key.
@@ -65,11 +65,13 @@ fn change(client_id: &str, online: u32) -> Change {
 async fn listen() -> (String, broadcast::Sender<Change>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let key = AccessKey { secret: Secret::new(SECRET), groups: ["GID_Test".to_owned()].into() };
-    let lmq = Lmq { instance: Some("mqtt-xxxxx".into()), access_keys: [("YYYYY".to_owned(), key)].into(), tokens: None };
+    let clients = Clients { groups: ["GID_Test".to_owned()].into(), ..Clients::default() };
+    let key = Credential { secret: Secret::new(SECRET), clients, permission: Permission::default() };
+    let credentials = Credentials { access_keys: [("YYYYY".to_owned(), key)].into(), ..Credentials::default() };
+    let known = watch::channel(Arc::new(credentials)).1;
     let changes = broadcast::Sender::new(16);
     let fake = Arc::new(Fake { changes: changes.clone() });
-    tokio::spawn(serve(listener, None, lmq, fake, || NOW));
+    tokio::spawn(serve(listener, None, (Some("mqtt-xxxxx".into()), known), fake, None, || NOW));
     (address, changes)
 }
 

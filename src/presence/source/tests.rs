@@ -1,12 +1,13 @@
 mod lists;
 
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 
 use super::*;
 use crate::{
     delivery::{SourceLink, source_link},
     lmq::notice::EventType,
     message::Qos,
+    settings::{Clients, Credential, Credentials, Permission, Secret},
     telemetry::Telemetry,
 };
 
@@ -20,13 +21,20 @@ struct Bench {
     running: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
+/// Credentials with an access key that asks for groups.
+fn asking_for<const N: usize>(groups: [&str; N]) -> Credentials {
+    let clients = Clients { groups: groups.map(str::to_owned).into(), ids: BTreeSet::new() };
+    let key = Credential { secret: Secret::new("s"), clients, permission: Permission::default() };
+    Credentials { access_keys: [("AK".to_owned(), key)].into(), ..Credentials::default() }
+}
+
 fn options() -> Options {
     Options {
         route: "s".into(),
         adapter: Adapter::Mosquitto,
         grace: Some(Duration::from_secs(30)),
         grouped: true,
-        groups: BTreeSet::from(["GID_a".to_owned()]),
+        credentials: watch::channel(Arc::new(asking_for(["GID_a"]))).1,
         webhook: false,
         api: None,
     }

@@ -46,7 +46,8 @@ impl Poster {
         let queue = fastrand::choice(&queues).ok_or_else(|| format!("no queue of {} takes messages", self.topic))?;
         let cluster = self.client.cluster();
         let (mut entry, born) = (BytesMut::new(), epoch_millis());
-        write_entry(&mut entry, message, &mut self.keys, born, cluster.max_message).map_err(|refusal| refusal.reason)?;
+        write_entry(&mut entry, message, &mut self.keys, born, cluster.max_message)
+            .map_err(|refusal| refusal.reason)?;
         let to = Destination { group: &self.group, topic: &self.topic, queue: queue.id, born };
         let answer = self.client.call(&queue.broker, send_one(to, entry.freeze()), cluster.request_timeout).await;
         match judge(answer, cluster.stored_when) {

@@ -12,13 +12,16 @@ use crate::{
 /// Characters of a secret that cannot be guessed.
 const LEAST_SECRET: usize = 16;
 
-type Clusters = BTreeMap<String, Arc<RocketMqCluster>>;
+pub(super) type Clusters = BTreeMap<String, Arc<RocketMqCluster>>;
 
 pub(super) fn service(table: Table<'_>, context: &Context<'_>, clusters: &Clusters) -> Option<TokenSettings> {
     let found = secret(&table, "secret", context);
     match (table.key_at("secret"), &found) {
         (None, _) => {
-            table.missing("secret", "tokens are sealed with it: `secret = { env = \"NAME\" }`, the same for all replicas");
+            table.missing(
+                "secret",
+                "tokens are sealed with it: `secret = { env = \"NAME\" }`, the same for all replicas",
+            );
         }
         (Some(at), Some(text)) if text.chars().count() < LEAST_SECRET => {
             let message = format!("`{}` is too short: whoever guesses it can make tokens", table.name("secret"));
@@ -48,7 +51,8 @@ fn topic(table: &Table<'_>, clusters: &Clusters) -> Option<TokenTopic> {
         None => None,
     };
     if cluster.is_none() {
-        let (at, label) = named.map_or((topic.at, "on which cluster?"), |named| (named.at, "there is none of this name"));
+        let (at, label) =
+            named.map_or((topic.at, "on which cluster?"), |named| (named.at, "there is none of this name"));
         let fault = Fault::error(at, format!("`{}` needs a RocketMQ cluster", table.name("topic")), label);
         let known: Vec<&str> = clusters.keys().map(String::as_str).collect();
         let hint = if known.is_empty() {
