@@ -7,6 +7,8 @@
 mod bounded;
 pub mod hooks;
 pub mod lmq;
+mod login;
+pub mod query;
 pub mod tls;
 mod tokens;
 

@@ -34,6 +34,8 @@ pub mod presence;
 
 pub mod tokens;
 
+pub mod logins;
+
 pub mod data_dir;
 
 pub mod parking;

@@ -54,14 +54,14 @@ impl Watched {
 
 /// Watches until the receiver is gone. `load` reads all again, or gives the faults as a person reads them.
 pub async fn watch<T: Send + 'static>(
-    watched: Watched,
+    files: Watched,
     load: impl Fn() -> Result<T, String> + Send + Sync + 'static,
     taken: mpsc::Sender<T>,
 ) {
-    let (what, load) = (watched.what, Arc::new(load));
+    let (what, load) = (files.what, Arc::new(load));
     let (notes, mut changes) = mpsc::channel(1);
-    let folder = watched.folder.clone();
-    let _watcher = match watcher(watched, notes) {
+    let folder = files.folder.clone();
+    let _watcher = match watcher(files, notes) {
         Ok(watcher) => Some(watcher),
         Err(error) => {
             warn!(folder = %folder.display(), %error, "cannot watch the {what}; SIGHUP still reloads them");
@@ -98,11 +98,11 @@ pub async fn watch<T: Send + 'static>(
     }
 }
 
-fn watcher(watched: Watched, changed: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
-    let folder = watched.folder.clone();
+fn watcher(files: Watched, changed: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {
+    let folder = files.folder.clone();
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let matters =
-            event.is_ok_and(|event| !event.kind.is_access() && event.paths.iter().any(|path| watched.concerns(path)));
+            event.is_ok_and(|event| !event.kind.is_access() && event.paths.iter().any(|path| files.concerns(path)));
         if matters {
             // Full means that a change is noted already.
             let _noted = changed.try_send(());

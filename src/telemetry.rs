@@ -5,6 +5,7 @@
 
 mod end;
 mod labels;
+mod tokens;
 
 use std::{
     fmt,
@@ -23,7 +24,8 @@ use prometheus_client::{
 pub use end::{Connection, EndState};
 
 pub use labels::Role;
-use labels::{BrokerLabel, EndLabel, ReasonLabel, RouteLabel};
+use labels::{BrokerLabel, EndLabel, LoginLabel, ReasonLabel, RefusalLabel, RouteLabel};
+use tokens::TokenFamilies;
 
 /// The registry of one process. Cloning shares it.
 #[derive(Debug, Clone)]
@@ -52,31 +54,9 @@ struct Families {
     broker_dropped: Family<BrokerLabel, Gauge>,
     online: Gauge,
     tokens: TokenFamilies,
-}
-
-#[derive(Debug, Default)]
-struct TokenFamilies {
-    known: Gauge,
-    untold: Gauge,
-    clients: Gauge,
-    behind: Gauge,
-    cut: Family<BrokerLabel, Counter>,
-    uncut: Family<BrokerLabel, Counter>,
-}
-
-impl TokenFamilies {
-    fn register(&self, registry: &mut Registry) {
-        registry.register("tokens", "Tokens whose time is not over", self.known.clone());
-        registry.register("tokens_untold", "Tokens that other replicas have not been told of", self.untold.clone());
-        registry.register("token_clients", "Clients that are logged in with tokens", self.clients.clone());
-        registry.register(
-            "tokens_behind",
-            "1 while tokens are taken or refused without knowing what other replicas revoked",
-            self.behind.clone(),
-        );
-        registry.register("token_clients_cut", "Clients cut because their tokens ended", self.cut.clone());
-        registry.register("token_clients_not_cut", "Clients that their broker did not cut", self.uncut.clone());
-    }
+    logins: Family<LoginLabel, Counter>,
+    refused_logins: Family<RefusalLabel, Counter>,
+    refused_access: Family<RefusalLabel, Counter>,
 }
 
 /// From half a millisecond to half a minute, by factors of about two.
@@ -107,6 +87,9 @@ impl Default for Telemetry {
             broker_dropped: Family::default(),
             online: Gauge::default(),
             tokens: TokenFamilies::default(),
+            logins: Family::default(),
+            refused_logins: Family::default(),
+            refused_access: Family::default(),
         };
         let mut registry = Registry::with_prefix("rocketbridge");
         let f = &families;
@@ -150,6 +133,13 @@ impl Default for Telemetry {
         );
         registry.register("clients_online", "Clients known to be online, in all groups", f.online.clone());
         f.tokens.register(&mut registry);
+        registry.register("logins", "Clients that were let in, as their brokers asked", f.logins.clone());
+        registry.register("logins_refused", "Logins that were refused, by reason", f.refused_logins.clone());
+        registry.register(
+            "access_refused",
+            "Publishes and subscribes of clients that were refused, by reason",
+            f.refused_access.clone(),
+        );
         Self { registry: Arc::new(registry), families: Arc::new(families) }
     }
 }
@@ -169,20 +159,19 @@ impl Telemetry {
         self.families.online.set(i64::try_from(clients).unwrap_or(i64::MAX));
     }
 
-    /// Says how the tokens are.
-    pub fn tokens(&self, known: u64, untold: u64, clients: usize, behind: bool) {
-        let tokens = &self.families.tokens;
-        tokens.known.set(i64::try_from(known).unwrap_or(i64::MAX));
-        tokens.untold.set(i64::try_from(untold).unwrap_or(i64::MAX));
-        tokens.clients.set(i64::try_from(clients).unwrap_or(i64::MAX));
-        tokens.behind.set(i64::from(behind));
+    /// Counts a client that was let in, by the form in which its broker asked and by how it logged in.
+    pub fn login(&self, form: &'static str, mode: &'static str) {
+        self.families.logins.get_or_create(&LoginLabel { form, mode }).inc();
     }
 
-    /// Counts a client whose token has ended, and whether its broker has cut it.
-    pub fn token_cut(&self, broker: &str, done: bool) {
-        let tokens = &self.families.tokens;
-        let family = if done { &tokens.cut } else { &tokens.uncut };
-        family.get_or_create(&BrokerLabel { broker: broker.to_owned() }).inc();
+    /// Counts a login that was refused, by the form in which its broker asked.
+    pub fn refused_login(&self, form: &'static str, reason: &'static str) {
+        self.families.refused_logins.get_or_create(&RefusalLabel { form, reason }).inc();
+    }
+
+    /// Counts something that a client was not allowed to do.
+    pub fn refused_access(&self, form: &'static str, reason: &'static str) {
+        self.families.refused_access.get_or_create(&RefusalLabel { form, reason }).inc();
     }
 
     /// What an MQTT broker tells of itself.

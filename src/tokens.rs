@@ -122,8 +122,9 @@ impl Tokens {
         self.sessions().login(client, adapter, held, now)?;
         self.woken.notify_one();
         // One may have been revoked since it was checked.
-        let revoked: Vec<TokenId> = held.iter().map(|held| held.grant.id).filter(|id| self.is_revoked(*id)).collect();
-        revoked.into_iter().for_each(|id| self.cut(id));
+        for id in held.iter().map(|held| held.grant.id).filter(|id| self.is_revoked(*id)) {
+            self.cut(id);
+        }
         Ok(())
     }
 

@@ -4,7 +4,6 @@
 //! what `lmq::status_query` has not let pass.
 
 mod feed;
-pub mod query;
 mod token;
 
 use std::{io, sync::Arc, time::Duration};
@@ -20,6 +19,7 @@ use tokio::{net::TcpListener, sync::Semaphore};
 
 use super::{
     bounded::{Bounded, Bounds},
+    query,
     tls::Tls,
 };
 use crate::{

@@ -7,7 +7,7 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::{Shown, lmq::query};
+use super::{Shown, query};
 use crate::{lmq::token::TokenId, tokens::record::Entry};
 
 /// Tokens of a page, and where no limit is given.

@@ -9,22 +9,27 @@ mod password;
 mod tests;
 mod username;
 
-use std::borrow::Cow;
+use std::sync::Arc;
 
 use subtle::ConstantTimeEq as _;
 
 pub use self::{
     access::{Action, is_own_p2p},
-    password::{TokenKind, tokens},
+    password::tokens,
     username::{Mode, Username},
 };
-use super::{notice::group_and_device, signature, topics};
+use super::{
+    notice::group_and_device,
+    signature,
+    token::{Grant, Invalid, Kind, MAX_TOKEN},
+    topics,
+};
 use crate::settings::{Credential, Credentials, Lmq, Permission};
 
 /// The longest user name and password that are looked at, in bytes.
 pub const USERNAME_MAX: usize = 1024;
-/// See [`USERNAME_MAX`]: tokens may be long, and there may be three.
-pub const PASSWORD_MAX: usize = 16 << 10;
+/// See [`USERNAME_MAX`]: three tokens, each with its type.
+pub const PASSWORD_MAX: usize = 3 * (MAX_TOKEN + "RW||".len());
 
 /// What a client sends to log in. It has no `Debug`: a password must not be shown.
 #[derive(Clone, Copy)]
@@ -72,6 +77,15 @@ pub enum Refusal {
     /// It is not signed with the secret, or not for this client id.
     #[error("{}: the password is not the signature of this client id by the {}", .0.clause(), .0.words())]
     Signature(Mode),
+    /// LMQ-1.5: one token is none, or not for this.
+    #[error("LMQ-1.2: {0}")]
+    Token(Invalid),
+    /// No room for another client with tokens.
+    #[error("too many clients are logged in with tokens")]
+    Full,
+    /// A token is of another access key or instance than the user name says.
+    #[error("LMQ-1.2: a token is of another access key or instance than the user name")]
+    Foreign,
     /// The client id is none of the credential's.
     #[error("LMQ-2.1: the client id is in no group of the {} and none of its clients", .0.words())]
     Group(Mode),
@@ -101,6 +115,13 @@ impl Refusal {
             Self::ClientId(_) => "client_id",
             Self::Unknown { .. } => "unknown",
             Self::Signature(_) => "signature",
+            Self::Token(Invalid::Forged) => "token_forged",
+            Self::Token(Invalid::Expired) => "token_expired",
+            Self::Token(Invalid::Revoked) => "token_revoked",
+            Self::Token(Invalid::Permission) => "token_type",
+            Self::Token(Invalid::Unknown) => "token_unknown",
+            Self::Full => "full",
+            Self::Foreign => "token_foreign",
             Self::Group(_) => "group",
             Self::Topic(_) => "topic",
             Self::Permission { .. } => "permission",
@@ -114,22 +135,35 @@ impl Refusal {
 pub struct Accepted<'a> {
     /// How it logged in.
     pub mode: Mode,
-    /// What it may do.
-    pub permission: Cow<'a, Permission>,
-    /// Until when, in milliseconds since the epoch.
-    pub expires: Option<u64>,
+    /// What its credential permits, or that of its tokens' access key.
+    pub permission: &'a Permission,
+    /// In the token mode its tokens, each valid and of its type: it may do what one of them grants as well.
+    pub tokens: Option<Vec<(Kind, Arc<Grant>)>>,
+}
+
+impl Accepted<'_> {
+    /// Until when, in milliseconds since the epoch: all tokens must be valid.
+    pub fn expires(&self) -> Option<u64> {
+        self.tokens.iter().flatten().map(|(_, grant)| grant.expires).min()
+    }
 }
 
 impl<'a> Rules<'a> {
-    /// Checks a login.
-    pub fn check(self, login: Login<'_>) -> Result<Accepted<'a>, Refusal> {
+    /// Checks a login. `grant` says what a token grants, if it counts.
+    pub fn check(
+        self,
+        login: Login<'_>,
+        grant: impl Fn(&str) -> Result<Grant, Invalid>,
+    ) -> Result<Accepted<'a>, Refusal> {
         let username = self.named(login.client_id, login.username)?;
         if login.password.len() > PASSWORD_MAX {
             return Err(Refusal::Password("is too long"));
         }
         let mode = username.mode();
         if mode == Mode::Token {
-            return Err(Refusal::Username("asks for the token mode, which is not served here"));
+            let tokens = tokens(login.password)?.into_iter();
+            let tokens = tokens.map(|(kind, token)| Ok((kind, Arc::new(grant(token).map_err(Refusal::Token)?))));
+            return self.with_tokens(login.client_id, username, tokens.collect::<Result<_, _>>()?);
         }
         let credential = self.credential(username);
         // One that does not exist takes as long as one that does.
@@ -137,19 +171,46 @@ impl<'a> Rules<'a> {
         let signed = signature::is_valid(secret, login.client_id, login.password);
         let same: bool = secret.as_bytes().ct_eq(login.password.as_bytes()).into();
         let proven = signed || (mode == Mode::Custom && same);
-        let credential = credential.ok_or_else(|| unknown(username))?;
-        if !proven {
+        let permission = self.permission(login.client_id, username);
+        if credential.is_some() && !proven {
             return Err(Refusal::Signature(mode));
         }
-        accepted(mode, credential, login.client_id)
+        Ok(Accepted { mode, permission: permission?, tokens: None })
     }
 
-    /// What a client that was let in under a user name may do. Nothing but its broker's word says that it was, so it must
-    /// never be asked by others. Nothing for a token mode's client, whose user name does not say it.
-    pub fn known(self, client_id: &str, username: &str) -> Result<Accepted<'a>, Refusal> {
+    /// What a client that was let in under a user name may do: `held` are its tokens, which its user name does not say.
+    /// Nothing but its broker's word says that it was let in, so this must never be asked for others.
+    pub fn known(
+        self,
+        client_id: &str,
+        username: &str,
+        held: impl FnOnce() -> Result<Vec<(Kind, Arc<Grant>)>, Invalid>,
+    ) -> Result<Accepted<'a>, Refusal> {
         let username = self.named(client_id, username)?;
-        let credential = self.credential(username).ok_or_else(|| unknown(username))?;
-        accepted(username.mode(), credential, client_id)
+        if username.mode() == Mode::Token {
+            return self.with_tokens(client_id, username, held().map_err(Refusal::Token)?);
+        }
+        Ok(Accepted { mode: username.mode(), permission: self.permission(client_id, username)?, tokens: None })
+    }
+
+    /// LMQ-1.2, LMQ-1.5: every token must be of the access key and the instance that the user name says, and grant what
+    /// its type stands for.
+    fn with_tokens(
+        self,
+        client_id: &str,
+        username: Username<'_>,
+        tokens: Vec<(Kind, Arc<Grant>)>,
+    ) -> Result<Accepted<'a>, Refusal> {
+        for (kind, grant) in &tokens {
+            if grant.access_key != username.id() || Some(grant.instance.as_str()) != username.instance() {
+                return Err(Refusal::Foreign);
+            }
+            if !grant.allows(*kind) {
+                return Err(Refusal::Token(Invalid::Permission));
+            }
+        }
+        let permission = self.permission(client_id, username)?;
+        Ok(Accepted { mode: Mode::Token, permission, tokens: Some(tokens) })
     }
 
     /// What a user name says, where it and the client id are as they should be.
@@ -168,26 +229,21 @@ impl<'a> Rules<'a> {
         Ok(username)
     }
 
+    fn permission(self, client_id: &str, username: Username<'_>) -> Result<&'a Permission, Refusal> {
+        let mode = username.mode();
+        let unknown = || Refusal::Unknown { mode, id: username.id().to_owned() };
+        let credential = self.credential(username).ok_or_else(unknown)?;
+        if credential.clients.contain(client_id) { Ok(&credential.permission) } else { Err(Refusal::Group(mode)) }
+    }
+
     fn credential(self, username: Username<'_>) -> Option<&'a Credential> {
         let Credentials { access_keys, devices, users } = self.credentials;
         match username {
-            Username::Signature { access_key: id, .. } => access_keys.get(id),
+            Username::Signature { access_key: id, .. } | Username::Token { access_key: id, .. } => access_keys.get(id),
             Username::Device { id, .. } => devices.get(id),
             Username::Custom(name) => users.get(name),
-            Username::Token { .. } => None,
         }
     }
-}
-
-fn unknown(username: Username<'_>) -> Refusal {
-    Refusal::Unknown { mode: username.mode(), id: username.id().to_owned() }
-}
-
-fn accepted<'a>(mode: Mode, credential: &'a Credential, client_id: &str) -> Result<Accepted<'a>, Refusal> {
-    if !credential.clients.contain(client_id) {
-        return Err(Refusal::Group(mode));
-    }
-    Ok(Accepted { mode, permission: Cow::Borrowed(&credential.permission), expires: None })
 }
 
 /// LMQ-2.1, to the letter.

@@ -63,7 +63,7 @@ async fn tell(tokens: &Tokens, TokenTopic { cluster, topic }: &TokenTopic) {
     let mut poster = Poster::new(cluster.clone(), GROUP, topic);
     let mut trouble = Trouble::new("other replicas are not told of tokens: what is revoked here counts there");
     loop {
-        let posted = match tokens.to_tell(epoch_millis()).await {
+        let done = match tokens.to_tell(epoch_millis()).await {
             Ok(Some((body, entries))) => match poster.post(&message(topic, body)).await {
                 Ok(()) => tokens.told(entries, epoch_millis()).await.map(|()| true).map_err(|error| error.to_string()),
                 Err(reason) => Err(reason),
@@ -71,7 +71,7 @@ async fn tell(tokens: &Tokens, TokenTopic { cluster, topic }: &TokenTopic) {
             Ok(None) => Ok(false),
             Err(error) => Err(error.to_string()),
         };
-        match posted {
+        match done {
             Ok(true) => trouble.over(),
             Ok(false) => tokens.wait_for_news(LOOK).await,
             Err(reason) => {

@@ -9,6 +9,7 @@ use tracing::{error, info};
 use crate::{
     clock::epoch_millis,
     http::{self, tls::Tls},
+    logins::Logins,
     presence::{board::Board, webhook::Doors},
     settings::{CurrentCredentials, Settings},
     status::Status,
@@ -52,10 +53,11 @@ pub(super) async fn open(
     }
     if let Some(hooks) = &http.hooks {
         let (listener, address) = bind(hooks.address, "hooks").await?;
-        info!("events of clients on {scheme}://{address}/events/ROUTE");
+        info!("events of clients on {scheme}://{address}/events/ROUTE, logins on /login/FORM/BROKER/user");
         let (tls, doors, secret) = (tls()?, doors.clone(), hooks.secret.clone());
+        let logins = Logins::new(settings, credentials.clone(), tokens.clone(), telemetry.clone(), epoch_millis);
         listeners.push(tokio::spawn(async move {
-            ended("hooks", http::hooks::serve(listener, tls, doors, secret).await);
+            ended("hooks", http::hooks::serve(listener, tls, doors, Arc::new(logins), secret).await);
         }));
     }
     Ok(listeners)

@@ -17,8 +17,9 @@ use axum::{
 };
 use tracing::{info, warn};
 
-use super::{Shared, json, query};
+use super::{Shared, json};
 use crate::{
+    http::query,
     lmq::{
         token::Grant,
         token_request::{self, Apply, Call, Refusal, Wish, body},

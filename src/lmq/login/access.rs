@@ -4,6 +4,7 @@
 //!   filter holds them (LMQ-5.1).
 //! - It may subscribe to a filter that one of its filters for subscribing covers whole: each topic that it would get
 //!   must be permitted. A union of permitted filters is not looked for.
+//! - With tokens, one of them must grant it as well: its resources hold the topic, and its type stands for the deed.
 //! - It may always subscribe to its own P2P topics, of every parent: LMQ-5.3 delivers to it without asking. To those
 //!   of others never, unless its permission says so: not by a wildcard either.
 //! - It may always publish to the two system topics of the contract (LMQ-9.5, LMQ-10.1) and be sent the notices of
@@ -13,7 +14,7 @@ use std::fmt;
 
 use super::{Accepted, Refusal};
 use crate::{
-    lmq::notice::GROUP_END,
+    lmq::{notice::GROUP_END, token::Kind},
     mapping::pattern::{MAX_TOPIC_BYTES, Pattern},
 };
 
@@ -55,7 +56,10 @@ impl Accepted<'_> {
         if topic.is_empty() || topic.len() > MAX_TOPIC_BYTES || topic.contains(['+', '#', '\0']) {
             return Err(Refusal::Topic("this is not the name of a topic"));
         }
-        if SYSTEM_WRITTEN.contains(&topic) || self.permission.publish.iter().any(|filter| filter.matches(topic)) {
+        let permitted = || self.permission.publish.iter().any(|filter| filter.matches(topic));
+        if SYSTEM_WRITTEN.contains(&topic)
+            || (permitted() && self.granted(Kind::writes, |filter| filter.matches(topic)))
+        {
             return Ok(());
         }
         Err(Refusal::Permission { action: Action::Publish, topic: topic.to_owned() })
@@ -67,13 +71,21 @@ impl Accepted<'_> {
         if is_own_p2p(&filter, client_id) || SYSTEM_READ.contains(&bare) {
             return Ok(());
         }
-        if !self.permission.subscribe.iter().any(|permitted| permitted.covers(&filter)) {
+        let permitted = self.permission.subscribe.iter().any(|permitted| permitted.covers(&filter));
+        if !permitted || !self.granted(Kind::reads, |granted| granted.covers(&filter)) {
             return Err(Refusal::Permission { action: Action::Subscribe, topic: asked.to_owned() });
         }
         if !self.permission.reads_all_p2p && reads_p2p_of_others(&filter, client_id, strict) {
             return Err(Refusal::PointToPoint(asked.to_owned()));
         }
         Ok(())
+    }
+
+    /// Whether a token grants it too, where there must be tokens: one of the right type with a resource that fits.
+    fn granted(&self, right: fn(Kind) -> bool, fits: impl Fn(&Pattern) -> bool) -> bool {
+        let Some(tokens) = &self.tokens else { return true };
+        let resources = tokens.iter().filter(|(kind, _)| right(*kind)).flat_map(|(_, grant)| &grant.resources);
+        resources.filter_map(|resource| Pattern::plain(resource)).any(|resource| fits(&resource))
     }
 }
 

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    lmq::signature::sign,
+    lmq::{signature::sign, token::TokenId},
     mapping::pattern::Pattern,
     settings::{Clients, Secret},
 };
@@ -40,8 +40,9 @@ fn lmq(strict: bool) -> Lmq {
 fn check_with(strict: bool, client_id: &str, username: &str, password: &str) -> Result<Mode, Refusal> {
     let (lmq, credentials) = (lmq(strict), credentials());
     let rules = Rules { lmq: &lmq, credentials: &credentials };
-    let accepted = rules.check(Login { client_id, username, password })?;
-    assert_eq!(rules.known(client_id, username), Ok(accepted.clone()), "what was let in is known by its name");
+    let accepted = rules.check(Login { client_id, username, password }, |_| Err(Invalid::Forged))?;
+    let known = rules.known(client_id, username, || Err(Invalid::Unknown));
+    assert_eq!(known, Ok(accepted.clone()), "what was let in is known by its name");
     Ok(accepted.mode)
 }
 
@@ -64,7 +65,7 @@ fn the_vector_of_the_contract_lets_in_by_each_mode() {
     }
     let anywhere = Lmq { instance: None, ..lmq(false) };
     let rules = Rules { lmq: &anywhere, credentials: &credentials() };
-    assert!(rules.check(Login { client_id, username: "Signature|AK|", password }).is_ok());
+    assert!(rules.check(Login { client_id, username: "Signature|AK|", password }, |_| Err(Invalid::Forged)).is_ok());
 }
 
 #[test]
@@ -90,7 +91,8 @@ fn what_is_not_proven_is_refused_with_its_clause() {
         (client_id, "Signature||mqtt-x", password, "username", "LMQ-1"),
         (client_id, "Signature|AK|mqtt-x|", password, "username", "LMQ-1"),
         (client_id, "signature|AK|mqtt-x", password, "username", "LMQ-1"),
-        (client_id, "Token|AK|mqtt-x", "R|1", "username", "LMQ-1"),
+        (client_id, "Token|AK|mqtt-x", "R|1", "token_forged", "LMQ-1.2"),
+        (client_id, "Token|AK|mqtt-x", "R", "password", "LMQ-1.2"),
         ("GID_Other@@@1", "Signature|AK|mqtt-x", &other, "group", "LMQ-2.1"),
         ("", "shop", secret, "client_id", "LMQ-2.1"),
     ] {
@@ -130,7 +132,7 @@ fn client_ids_are_held_to_the_contract_where_that_is_asked_for() {
 
 #[test]
 fn tokens_of_a_password_are_one_of_each_type_in_any_order() {
-    use TokenKind::{Both, Read, Write};
+    use Kind::{Both, Read, Write};
     for (password, expected) in [
         ("R|123|W|abcd", Some(vec![(Read, "123"), (Write, "abcd")])),
         ("W|abcd|R|123", Some(vec![(Write, "abcd"), (Read, "123")])),
@@ -152,7 +154,7 @@ fn tokens_of_a_password_are_one_of_each_type_in_any_order() {
 
 fn may(client_id: &str, action: Action, topic: &str) -> Result<(), &'static str> {
     let permission = permission(&["TopicA/#", "TopicB/up"], &["TopicA/#", "TopicB/+", "TopicC/+/down/#"]);
-    let accepted = Accepted { mode: Mode::Signature, permission: Cow::Owned(permission), expires: None };
+    let accepted = Accepted { mode: Mode::Signature, permission: &permission, tokens: None };
     accepted.may(client_id, action, topic, true).map_err(|refusal| {
         assert!(refusal.to_string().starts_with("LMQ-"), "{refusal}");
         refusal.kind()
@@ -239,9 +241,87 @@ fn only_its_own_point_to_point_topics_are_read_by_a_client() {
     }
     let mut all = permission(&[], &["#"]);
     all.reads_all_p2p = true;
-    let accepted = Accepted { mode: Mode::Custom, permission: Cow::Owned(all), expires: None };
+    let accepted = Accepted { mode: Mode::Custom, permission: &all, tokens: None };
     for filter in ["#", "TopicA/#", "+/p2p/+"] {
         assert_eq!(accepted.may("bridge-up", Action::Subscribe, filter, false), Ok(()), "{filter}");
+    }
+}
+
+fn grant(access_key: &str, resources: &[&str], kind: Kind, expires: u64) -> Grant {
+    Grant {
+        id: TokenId([0; 16]),
+        access_key: access_key.to_owned(),
+        instance: "mqtt-x".to_owned(),
+        resources: resources.iter().map(|&resource| resource.to_owned()).collect(),
+        read: kind.reads(),
+        write: kind.writes(),
+        expires,
+    }
+}
+
+/// What the token of a text grants in these tests.
+fn granted(token: &str) -> Result<Grant, Invalid> {
+    match token {
+        "read" => Ok(grant("AK", &["TopicA/down", "TopicB/#"], Kind::Read, 7)),
+        "write" => Ok(grant("AK", &["TopicA/up/+"], Kind::Write, 9)),
+        "both" => Ok(grant("AK", &["TopicA/#"], Kind::Both, 8)),
+        "other" => Ok(grant("BK", &["TopicA/#"], Kind::Both, 8)),
+        "expired" => Err(Invalid::Expired),
+        "revoked" => Err(Invalid::Revoked),
+        _ => Err(Invalid::Forged),
+    }
+}
+
+#[test]
+fn every_token_of_a_login_must_be_valid() {
+    let (lmq, credentials) = (lmq(true), credentials());
+    let rules = Rules { lmq: &lmq, credentials: &credentials };
+    let login = |client_id: &str, username: &str, password: &str| {
+        let accepted = rules.check(Login { client_id, username, password }, granted);
+        accepted.map(|accepted| accepted.expires()).map_err(|refusal| refusal.kind())
+    };
+    for (client_id, username, password, expected) in [
+        ("GID_Test@@@1", "Token|AK|mqtt-x", "R|read|W|write", Ok(Some(7))),
+        ("GID_Test@@@1", "Token|AK|mqtt-x", "W|write", Ok(Some(9))),
+        ("GID_Test@@@1", "Token|AK|mqtt-x", "RW|both", Ok(Some(8))),
+        ("GID_Test@@@1", "Token|AK|mqtt-x", "R|both|W|write", Ok(Some(8))),
+        ("GID_Test@@@1", "Token|AK|mqtt-x", "R|read|W|forged", Err("token_forged")),
+        ("GID_Test@@@1", "Token|AK|mqtt-x", "R|expired|W|write", Err("token_expired")),
+        ("GID_Test@@@1", "Token|AK|mqtt-x", "R|revoked", Err("token_revoked")),
+        ("GID_Test@@@1", "Token|AK|mqtt-x", "RW|read", Err("token_type")),
+        ("GID_Test@@@1", "Token|AK|mqtt-x", "W|read", Err("token_type")),
+        ("GID_Test@@@1", "Token|AK|mqtt-x", "R|read|W|other", Err("token_foreign")),
+        ("GID_Test@@@1", "Token|BK|mqtt-x", "RW|other", Err("unknown")),
+        ("GID_Test@@@1", "Token|AK|mqtt-y", "RW|both", Err("instance")),
+        ("GID_Other@@@1", "Token|AK|mqtt-x", "RW|both", Err("group")),
+        ("GID_Test", "Token|AK|mqtt-x", "RW|both", Err("client_id")),
+    ] {
+        assert_eq!(login(client_id, username, password), expected, "{client_id} {username} {password}");
+    }
+}
+
+#[test]
+fn a_token_grants_no_more_than_its_resources_its_type_and_its_access_key() {
+    let permission = permission(&["TopicA/#"], &["TopicA/#"]);
+    let tokens = [(Kind::Read, "read"), (Kind::Write, "write")];
+    let tokens = tokens.map(|(kind, token)| (kind, Arc::new(granted(token).unwrap())));
+    let accepted = Accepted { mode: Mode::Token, permission: &permission, tokens: Some(tokens.into()) };
+    for (action, topic, allowed) in [
+        (Action::Subscribe, "TopicA/down", true),
+        (Action::Subscribe, "TopicA/down/1", false),
+        (Action::Subscribe, "TopicA/+", false),
+        (Action::Subscribe, "TopicA/up/1", false),
+        // The token holds it, its access key does not, or no longer.
+        (Action::Subscribe, "TopicB/1", false),
+        (Action::Subscribe, "TopicC/p2p/GID_Test@@@1", true),
+        (Action::Subscribe, "TopicA/p2p/GID_Test@@@2", false),
+        (Action::Publish, "TopicA/up/1", true),
+        (Action::Publish, "TopicA/up", false),
+        (Action::Publish, "TopicA/down", false),
+        (Action::Publish, "$SYS/uploadToken", true),
+    ] {
+        let answer = accepted.may("GID_Test@@@1", action, topic, true);
+        assert_eq!(answer.is_ok(), allowed, "{action} {topic}: {answer:?}");
     }
 }
 
@@ -271,11 +351,11 @@ proptest! {
     }
 
     #[test]
-    fn tokens_are_read_as_they_were_written(mut kinds in prop::sample::subsequence(vec![TokenKind::Read, TokenKind::Write, TokenKind::Both], 1..=3).prop_shuffle(), token in names()) {
-        let pairs: Vec<String> = kinds.drain(..).map(|kind| format!("{}|{token}", kind.letters())).collect();
+    fn tokens_are_read_as_they_were_written(mut kinds in prop::sample::subsequence(vec![Kind::Read, Kind::Write, Kind::Both], 1..=3).prop_shuffle(), token in names()) {
+        let pairs: Vec<String> = kinds.drain(..).map(|kind| format!("{}|{token}", kind.text())).collect();
         let password = pairs.join("|");
         let read = tokens(&password).unwrap();
-        let written: Vec<String> = read.iter().map(|(kind, token)| format!("{}|{token}", kind.letters())).collect();
+        let written: Vec<String> = read.iter().map(|(kind, token)| format!("{}|{token}", kind.text())).collect();
         prop_assert_eq!(written.join("|"), password);
     }
 
@@ -292,8 +372,8 @@ proptest! {
         strict in any::<bool>(),
     ) {
         let filter = [levels.join("/"), if rest { "/#".to_owned() } else { String::new() }].concat();
-        let permission = Cow::Owned(permission(&[], &["#", "$S/#"]));
-        let accepted = Accepted { mode: Mode::Custom, permission, expires: None };
+        let permission = permission(&[], &["#", "$S/#"]);
+        let accepted = Accepted { mode: Mode::Custom, permission: &permission, tokens: None };
         let answer = accepted.may("G@@@1", Action::Subscribe, &filter, strict);
         let pattern = Pattern::plain(&filter).unwrap();
         let reads = |client_id: &&&str| {
