@@ -262,6 +262,26 @@ pub struct Lmq {
     pub strict_client_ids: bool,
     /// The credentials file.
     pub credentials: Option<PathBuf>,
+    /// The token service, when given.
+    pub tokens: Option<TokenSettings>,
+}
+
+/// The token service.
+#[derive(Debug, Clone)]
+pub struct TokenSettings {
+    /// Seals tokens; shared by all replicas.
+    pub secret: Secret,
+    /// Where replicas tell each other of tokens; a single replica needs none.
+    pub topic: Option<TokenTopic>,
+}
+
+/// The topic in which replicas tell each other of tokens.
+#[derive(Debug, Clone)]
+pub struct TokenTopic {
+    /// Its cluster.
+    pub cluster: Arc<RocketMqCluster>,
+    /// Its name, without the namespace.
+    pub topic: String,
 }
 
 /// Bounds of what a route holds in memory.

@@ -8,6 +8,7 @@ mod presence;
 pub mod replay;
 mod task;
 mod thread;
+pub mod tokens;
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 

@@ -5,6 +5,7 @@
 
 mod end;
 mod labels;
+mod tokens;
 
 use std::{
     fmt,
@@ -24,6 +25,7 @@ pub use end::{Connection, EndState};
 
 pub use labels::Role;
 use labels::{BrokerLabel, EndLabel, LoginLabel, ReasonLabel, RefusalLabel, RouteLabel};
+use tokens::TokenFamilies;
 
 /// The registry of one process. Cloning shares it.
 #[derive(Debug, Clone)]
@@ -51,6 +53,7 @@ struct Families {
     lag: Family<EndLabel, Gauge<i64, AtomicI64>>,
     broker_dropped: Family<BrokerLabel, Gauge>,
     online: Gauge,
+    tokens: TokenFamilies,
     logins: Family<LoginLabel, Counter>,
     refused_logins: Family<RefusalLabel, Counter>,
     refused_access: Family<RefusalLabel, Counter>,
@@ -83,6 +86,7 @@ impl Default for Telemetry {
             lag: Family::default(),
             broker_dropped: Family::default(),
             online: Gauge::default(),
+            tokens: TokenFamilies::default(),
             logins: Family::default(),
             refused_logins: Family::default(),
             refused_access: Family::default(),
@@ -128,6 +132,7 @@ impl Default for Telemetry {
             f.broker_dropped.clone(),
         );
         registry.register("clients_online", "Clients known to be online, in all groups", f.online.clone());
+        f.tokens.register(&mut registry);
         registry.register("logins", "Clients that were let in, as their brokers asked", f.logins.clone());
         registry.register("logins_refused", "Logins that were refused, by reason", f.refused_logins.clone());
         registry.register(

@@ -21,15 +21,17 @@ use tracing::{info, level_filters::LevelFilter, warn};
 
 use super::{End, loop_key, open, print_report};
 use crate::{
+    clock::epoch_millis,
     configuration::{self, Configuration},
     data_dir::DataDir,
     mapping::Route,
     presence::{board::Board, webhook::Doors},
     reload::{self, Watched},
-    settings::{Credentials, Environment, Secret},
+    settings::{Credentials, Environment, Secret, Settings},
     status::Status,
-    supervisor::{LeftBehind, Supervisor},
+    supervisor::{self, LeftBehind, Supervisor},
     telemetry::Telemetry,
+    tokens::Tokens,
 };
 
 #[derive(Debug, clap::Args)]
@@ -103,7 +105,9 @@ async fn serve(configuration: Configuration, reread: Reread) -> anyhow::Result<(
     let stop = stop_signal()?;
     let (doors, board) = (Doors::default(), Arc::new(Board::default()));
     let (current, credentials) = watch::channel(settings.credentials.clone());
-    let asked = listeners::Asked { status: &status, telemetry: &telemetry, doors: &doors, board: &board };
+    let tokens = open_tokens(&settings)?;
+    let asked =
+        listeners::Asked { status: &status, telemetry: &telemetry, doors: &doors, board: &board, tokens: &tokens };
     let listeners = listeners::open(&settings, &credentials, asked).await?;
     let (reloads, fresh) = mpsc::channel(1);
     let mappings = Watched::mappings(&settings.mappings);
@@ -111,6 +115,7 @@ async fn serve(configuration: Configuration, reread: Reread) -> anyhow::Result<(
     if let Some(file) = settings.lmq.credentials.clone() {
         watching.push(tokio::spawn(renew_credentials(file, current)));
     }
+    let _kept = tokens.map(|tokens| supervisor::tokens::keep(tokens, settings.clone(), telemetry.clone()));
     let board = settings.http.lmq.map(|_| board);
     let supervisor = Supervisor::new(settings.clone(), telemetry, status, doors, credentials, board);
     let stopping = async {
@@ -125,6 +130,12 @@ async fn serve(configuration: Configuration, reread: Reread) -> anyhow::Result<(
     listeners.iter().for_each(JoinHandle::abort);
     farewell(&left);
     Ok(())
+}
+
+/// What is known of tokens, where the settings have a token service.
+fn open_tokens(settings: &Settings) -> anyhow::Result<Option<Arc<Tokens>>> {
+    let open = |service| Tokens::open(&settings.data_dir, service, epoch_millis()).map(Arc::new);
+    settings.lmq.tokens.as_ref().map(open).transpose().context("cannot read what is kept of tokens")
 }
 
 /// Keeps the credentials as their file has them, until its task is ended.

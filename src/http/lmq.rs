@@ -1,9 +1,10 @@
-//! The LMQ listener: the signed status query (LMQ-8) over HTTP.
+//! The LMQ listener: the signed status query (LMQ-8) and the token service (LMQ-9) over HTTP.
 //!
 //! Every answer to a request is JSON, a refusal too. It bounds connections, requests and feeds, and must never answer
 //! what `lmq::status_query` has not let pass.
 
 mod feed;
+mod token;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -28,6 +29,7 @@ use crate::{
     },
     presence::ask::{Answer, Online, Presences},
     settings::CurrentCredentials,
+    tokens::Tokens,
 };
 
 /// Back ends keep their connections, so there are fewer of them than of queries. With what else is open they stay below
@@ -42,20 +44,22 @@ struct Shared {
     instance: Option<String>,
     credentials: CurrentCredentials,
     presences: Arc<dyn Presences>,
+    tokens: Option<Arc<Tokens>>,
     now: fn() -> u64,
     feeds: Arc<Semaphore>,
 }
 
-/// Answers queries until its task is ended: over HTTPS alone where there is TLS. `now` is in milliseconds since the
-/// epoch.
+/// Answers queries until its task is ended: over HTTPS alone where there is TLS. Without `tokens` there is no token
+/// service. `now` is in milliseconds since the epoch.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Tls>,
     (instance, credentials): (Option<String>, CurrentCredentials),
     presences: Arc<dyn Presences>,
+    tokens: Option<Arc<Tokens>>,
     now: fn() -> u64,
 ) -> io::Result<()> {
-    let shared = Shared { instance, credentials, presences, now, feeds: Arc::new(Semaphore::new(FEEDS)) };
+    let shared = Shared { instance, credentials, presences, tokens, now, feeds: Arc::new(Semaphore::new(FEEDS)) };
     axum::serve(Bounded::new(listener, tls, BOUNDS), router(shared)).await
 }
 
@@ -66,6 +70,9 @@ fn router(shared: Shared) -> Router {
             ask(kind, uri.query().unwrap_or_default(), &shared).unwrap_or_else(|refusal| refused(&refusal))
         };
         router = router.route(kind.path(), get(ask));
+    }
+    if shared.tokens.is_some() {
+        router = token::add(router);
     }
     router
         .fallback(|| async { refused(&Refusal::Url("no such path")) })

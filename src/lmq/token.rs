@@ -160,6 +160,43 @@ impl Invalid {
     }
 }
 
+/// What a client is told of its tokens, without having subscribed to it (LMQ-9.5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// One ends soon.
+    Expires {
+        /// When, in milliseconds since the epoch.
+        time: u64,
+        /// Its type.
+        kind: Kind,
+    },
+    /// One is none any more, and the client is about to be dropped.
+    Ended {
+        /// Why.
+        why: Invalid,
+        /// Its type.
+        kind: Kind,
+    },
+}
+
+impl Notice {
+    /// The topic.
+    pub fn topic(self) -> &'static str {
+        match self {
+            Self::Expires { .. } => "$SYS/tokenExpireNotice",
+            Self::Ended { .. } => "$SYS/tokenInvalidNotice",
+        }
+    }
+
+    /// The JSON.
+    pub fn payload(self) -> String {
+        match self {
+            Self::Expires { time, kind } => format!("{{\"expireTime\":{time},\"type\":\"{}\"}}", kind.text()),
+            Self::Ended { why, kind } => format!("{{\"code\":{},\"type\":\"{}\"}}", why.code(), kind.text()),
+        }
+    }
+}
+
 /// Seals tokens and verifies seals.
 #[derive(Clone)]
 pub struct TokenKey(Hmac<Sha256>);

@@ -10,6 +10,7 @@ mod lmq;
 mod mqtt;
 mod rocketmq;
 mod secrets;
+mod tokens;
 mod url;
 
 use std::{
@@ -107,12 +108,13 @@ pub fn load(path: &Path, text: &str, environment: &Environment, faults: &Faults)
         unreachable!("a document is a table");
     };
     let http = http::listeners(&root, &context);
-    let (lmq, credentials) = lmq::access(&root, &context, &http);
+    let rocketmq = brokers(&root, "rocketmq", |name, table| rocketmq::cluster(name, table, &context));
+    let (lmq, credentials) = lmq::access(&root, &context, &http, &rocketmq);
     let settings = Settings {
         mappings: context.path(&root, "mappings").map_or_else(|| context.folder.join("mappings"), |path| path.value),
         data_dir: context.path(&root, "data_dir").map_or_else(|| context.folder.join("data"), |path| path.value),
         mqtt: brokers(&root, "mqtt", |name, table| mqtt::broker(name, table, &context)),
-        rocketmq: brokers(&root, "rocketmq", |name, table| rocketmq::cluster(name, table, &context)),
+        rocketmq,
         lmq,
         credentials: Arc::new(credentials),
         http,

@@ -107,6 +107,13 @@ impl Sessions {
         self.login(client, adapter, &held, now).is_ok()
     }
 
+    /// A client has sent a token that does not count: it is to be cut, and is no longer logged in.
+    pub fn refuse(&mut self, client: &Client, kind: Kind, why: Invalid) -> Option<Due> {
+        let adapter = self.clients.get(client)?.adapter;
+        self.forget(client);
+        Some(Due { client: client.clone(), adapter, kind, event: Event::Ended(why) })
+    }
+
     /// The tokens of a client.
     pub fn held(&self, client: &Client) -> Option<Arc<[Held]>> {
         self.clients.get(client).map(|session| session.held.clone())

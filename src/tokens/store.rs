@@ -80,22 +80,13 @@ impl Store {
         self.write(move |tables| tables.merge(&entry, 0).map(drop)).await
     }
 
-    /// Stores what was read of the topic, up to `next`. Gives the tokens whose revocation is new.
-    pub async fn heard(
-        &self,
-        entries: Vec<Entry>,
-        queue: Queue,
-        next: u64,
-        now: u64,
-    ) -> Result<Vec<Entry>, StoreError> {
+    /// Stores what was read of the topic, up to `next`.
+    pub async fn heard(&self, entries: Vec<Entry>, queue: Queue, next: u64, now: u64) -> Result<(), StoreError> {
         let job = move |tables: &mut Tables<'_>| {
-            let mut revoked = Vec::new();
-            for entry in entries.into_iter().filter(|entry| entry.grant.expires > now) {
-                let news = tables.merge(&entry, now)?;
-                revoked.extend((news && entry.revoked).then_some(entry));
+            for entry in entries.iter().filter(|entry| entry.grant.expires > now) {
+                tables.merge(entry, now)?;
             }
-            tables.read_to(&queue, next)?;
-            Ok(revoked)
+            tables.read_to(&queue, next)
         };
         self.write(job).await
     }
@@ -157,7 +148,7 @@ impl Store {
     ) -> Result<T, StoreError> {
         let gone = || StoreError("its thread has ended".to_owned());
         let (answer, answered) = oneshot::channel();
-        let job = Job { changes, job: Some(job), outcome: None, answer };
+        let job = Job { changes, run: Some(job), outcome: None, answer };
         self.work.send(Box::new(job)).await.map_err(|_| gone())?;
         answered.await.map_err(|_| gone())?
     }
@@ -178,14 +169,14 @@ trait Work: Send {
 
 struct Job<T, F> {
     changes: Changes,
-    job: Option<F>,
+    run: Option<F>,
     outcome: Option<T>,
     answer: oneshot::Sender<Result<T, StoreError>>,
 }
 
 impl<T: Send, F: FnOnce(&mut Tables<'_>) -> Result<T, redb::Error> + Send> Work for Job<T, F> {
     fn run(&mut self, tables: &mut Tables<'_>) -> Result<Changes, redb::Error> {
-        self.outcome = self.job.take().map(|job| job(tables)).transpose()?;
+        self.outcome = self.run.take().map(|run| run(tables)).transpose()?;
         Ok(self.changes)
     }
 
@@ -230,7 +221,9 @@ impl Disk {
                 warn!(%error, "tokens are neither made nor revoked until this is mended");
             }
             faulty = done.is_err();
-            together.into_iter().for_each(|work| work.answer(done.clone()));
+            for work in together {
+                work.answer(done.clone());
+            }
         }
     }
 

@@ -71,7 +71,7 @@ async fn listen() -> (String, broadcast::Sender<Change>) {
     let known = watch::channel(Arc::new(credentials)).1;
     let changes = broadcast::Sender::new(16);
     let fake = Arc::new(Fake { changes: changes.clone() });
-    tokio::spawn(serve(listener, None, (Some("mqtt-xxxxx".into()), known), fake, || NOW));
+    tokio::spawn(serve(listener, None, (Some("mqtt-xxxxx".into()), known), fake, None, || NOW));
     (address, changes)
 }
 

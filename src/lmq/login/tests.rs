@@ -34,7 +34,7 @@ fn credentials() -> Credentials {
 }
 
 fn lmq(strict: bool) -> Lmq {
-    Lmq { instance: Some("mqtt-x".to_owned()), strict_client_ids: strict, credentials: None }
+    Lmq { instance: Some("mqtt-x".to_owned()), strict_client_ids: strict, credentials: None, tokens: None }
 }
 
 fn check_with(strict: bool, client_id: &str, username: &str, password: &str) -> Result<Mode, Refusal> {

@@ -1,6 +1,9 @@
 //! `[lmq]`.
 
-use super::{Context, credentials};
+use super::{
+    Context, credentials,
+    tokens::{self, Clusters},
+};
 use crate::{
     diagnostic::Fault,
     settings::{Credentials, Http, Lmq},
@@ -8,7 +11,7 @@ use crate::{
 };
 
 /// What callers and clients must say, and the credentials file that it names. `http` says who may come.
-pub(super) fn access(root: &Table<'_>, context: &Context<'_>, http: &Http) -> (Lmq, Credentials) {
+pub(super) fn access(root: &Table<'_>, context: &Context<'_>, http: &Http, clusters: &Clusters) -> (Lmq, Credentials) {
     let Some(table) = root.table_or_empty("lmq") else { return Default::default() };
     let strict = table.choice("client_ids", &[("off", false), ("strict", true)]);
     let file = context.path(&table, "credentials");
@@ -16,6 +19,7 @@ pub(super) fn access(root: &Table<'_>, context: &Context<'_>, http: &Http) -> (L
         instance: table.filled_text("instance").map(|found| found.value),
         strict_client_ids: strict.is_some_and(|found| found.value),
         credentials: file.as_ref().map(|file| file.value.clone()),
+        tokens: table.table("tokens").and_then(|tokens| tokens::service(tokens, context, clusters)),
     };
     let listens = http.lmq.is_some();
     if listens && table.key_at("credentials").is_none() {
