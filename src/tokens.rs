@@ -9,6 +9,7 @@ pub mod reading;
 pub mod record;
 pub mod sessions;
 pub mod store;
+pub mod upload;
 
 use std::{
     collections::HashMap,
@@ -94,12 +95,19 @@ impl Tokens {
         let topic = settings.topic.as_ref().map(|topic| format!("{}/{}", topic.cluster.name, topic.topic));
         let (store, known) = Store::open(&data_dir.join("tokens.redb"), topic.as_deref().unwrap_or_default())?;
         let reading = if topic.is_some() { Reading::new(known.positions, now) } else { Reading::alone() };
+        let mut sessions = Sessions::default();
+        for (client, adapter, held) in &known.sessions {
+            // There were no more when they were written down.
+            let _full = sessions.login(client, *adapter, held, now);
+        }
+        // The process may have ended between the revocation and the cut.
+        let due = known.revoked.keys().flat_map(|id| sessions.revoke(*id)).collect();
         Ok(Self {
             key: TokenKey::new(&settings.secret),
             store,
             revoked: RwLock::new(known.revoked),
-            sessions: Mutex::default(),
-            due: Mutex::default(),
+            sessions: Mutex::new(sessions),
+            due: Mutex::new(due),
             woken: Notify::new(),
             ready: AtomicBool::new(reading.is_ready(now)),
             reading: Mutex::new(reading),
@@ -242,6 +250,13 @@ impl Tokens {
     pub async fn wait_for_news(&self, longest: Duration) {
         // Late is as good: it is looked anyway.
         let _late = timeout(longest, self.untold.notified()).await;
+    }
+
+    /// Writes down who has logged in and who is gone since this was called last: so that a client is cut when its token
+    /// ends though this replica was killed meanwhile.
+    pub async fn save(&self) -> Result<(), StoreError> {
+        let changes = self.sessions().take_changes();
+        if changes.is_empty() { Ok(()) } else { self.store.remember(changes).await }
     }
 
     /// Time passes: what is over is forgotten.
