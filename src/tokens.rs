@@ -31,7 +31,7 @@ use self::{
     reading::Reading,
     record::{BadRecord, Entry, pack, unpack},
     sessions::{Client, Due, Full, Held, Sessions},
-    store::{Store, StoreError},
+    store::{Known, Store, StoreError},
 };
 use crate::{
     delivery::Tailed,
@@ -94,7 +94,11 @@ impl Tokens {
     pub fn open(data_dir: &Path, settings: &TokenSettings, now: u64) -> Result<Self, StoreError> {
         let topic = settings.topic.as_ref().map(|topic| format!("{}/{}", topic.cluster.name, topic.topic));
         let (store, known) = Store::open(&data_dir.join("tokens.redb"), topic.as_deref().unwrap_or_default())?;
-        let reading = if topic.is_some() { Reading::new(known.positions, now) } else { Reading::alone() };
+        Ok(Self::kept_in(store, known, settings, now))
+    }
+
+    pub(crate) fn kept_in(store: Store, known: Known, settings: &TokenSettings, now: u64) -> Self {
+        let reading = if settings.topic.is_some() { Reading::new(known.positions, now) } else { Reading::alone() };
         let mut sessions = Sessions::default();
         for (client, adapter, held) in &known.sessions {
             // There were no more when they were written down.
@@ -102,7 +106,7 @@ impl Tokens {
         }
         // The process may have ended between the revocation and the cut.
         let due = known.revoked.keys().flat_map(|id| sessions.revoke(*id)).collect();
-        Ok(Self {
+        Self {
             key: TokenKey::new(&settings.secret),
             store,
             revoked: RwLock::new(known.revoked),
@@ -113,7 +117,7 @@ impl Tokens {
             reading: Mutex::new(reading),
             untold: Notify::new(),
             tell_again: fastrand::u64(TELL_AGAIN / 2..TELL_AGAIN),
-        })
+        }
     }
 
     /// What a token grants, if it counts. Whether its access key is still known, and may still grant what it grants, is

@@ -257,4 +257,4 @@ impl Disk {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -158,7 +158,7 @@ pub(super) const RULES: &[Rule] = &[
         outside: &["src/presence/api"],
         never: &["hyper", "hyper_util", "http_body_util"],
         except: &[],
-        why: "only a broker's list of clients is asked for over HTTP",
+        why: "only brokers are asked over HTTP: for their clients, and to cut one",
     },
     Rule {
         within: &["src"],
