@@ -33,6 +33,7 @@ use crate::{
     tokens::{
         Tokens,
         sessions::{Client, Held},
+        upload::Upload,
     },
 };
 
@@ -136,6 +137,20 @@ impl Logins {
                 }
             }
         }
+    }
+
+    /// Takes a token that a client sends for the one that ends. A bad one has the client told and cut.
+    pub fn renew(&self, asker: Asker<'_>, upload: &Upload) -> Result<(), Rejected> {
+        if !self.brokers.contains(asker.broker) {
+            return Err(Rejected::Broker);
+        }
+        let Some(tokens) = &self.tokens else { return Ok(()) };
+        let Upload { client_id, token, kind } = upload;
+        if let Err(refusal) = tokens.renew(&client(asker, client_id), token, *kind, (self.now)()) {
+            self.telemetry.refused_login(asker.adapter.name(), Refusal::Token(refusal).kind());
+            self.say(asker, "a new token was refused", client_id, &refusal.to_string());
+        }
+        Ok(())
     }
 
     /// Refuses what was not looked at.

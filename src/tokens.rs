@@ -9,6 +9,7 @@ pub mod reading;
 pub mod record;
 pub mod sessions;
 pub mod store;
+pub mod upload;
 
 use std::{
     collections::HashMap,
@@ -30,7 +31,7 @@ use self::{
     reading::Reading,
     record::{BadRecord, Entry, pack, unpack},
     sessions::{Client, Due, Full, Held, Sessions},
-    store::{Store, StoreError},
+    store::{Known, Store, StoreError},
 };
 use crate::{
     delivery::Tailed,
@@ -93,19 +94,30 @@ impl Tokens {
     pub fn open(data_dir: &Path, settings: &TokenSettings, now: u64) -> Result<Self, StoreError> {
         let topic = settings.topic.as_ref().map(|topic| format!("{}/{}", topic.cluster.name, topic.topic));
         let (store, known) = Store::open(&data_dir.join("tokens.redb"), topic.as_deref().unwrap_or_default())?;
-        let reading = if topic.is_some() { Reading::new(known.positions, now) } else { Reading::alone() };
-        Ok(Self {
+        Ok(Self::kept_in(store, known, settings, now))
+    }
+
+    pub(crate) fn kept_in(store: Store, known: Known, settings: &TokenSettings, now: u64) -> Self {
+        let reading = if settings.topic.is_some() { Reading::new(known.positions, now) } else { Reading::alone() };
+        let mut sessions = Sessions::default();
+        for (client, adapter, held) in &known.sessions {
+            // There were no more when they were written down.
+            let _full = sessions.login(client, *adapter, held, now);
+        }
+        // The process may have ended between the revocation and the cut.
+        let due = known.revoked.keys().flat_map(|id| sessions.revoke(*id)).collect();
+        Self {
             key: TokenKey::new(&settings.secret),
             store,
             revoked: RwLock::new(known.revoked),
-            sessions: Mutex::default(),
-            due: Mutex::default(),
+            sessions: Mutex::new(sessions),
+            due: Mutex::new(due),
             woken: Notify::new(),
             ready: AtomicBool::new(reading.is_ready(now)),
             reading: Mutex::new(reading),
             untold: Notify::new(),
             tell_again: fastrand::u64(TELL_AGAIN / 2..TELL_AGAIN),
-        })
+        }
     }
 
     /// What a token grants, if it counts. Whether its access key is still known, and may still grant what it grants, is
@@ -242,6 +254,13 @@ impl Tokens {
     pub async fn wait_for_news(&self, longest: Duration) {
         // Late is as good: it is looked anyway.
         let _late = timeout(longest, self.untold.notified()).await;
+    }
+
+    /// Writes down who has logged in and who is gone since this was called last: so that a client is cut when its token
+    /// ends though this replica was killed meanwhile.
+    pub async fn save(&self) -> Result<(), StoreError> {
+        let changes = self.sessions().take_changes();
+        if changes.is_empty() { Ok(()) } else { self.store.remember(changes).await }
     }
 
     /// Time passes: what is over is forgotten.

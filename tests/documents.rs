@@ -132,6 +132,7 @@ fn complaint(folder: &Path, command: &str) -> Option<String> {
         .env("EDGE_PASSWORD", "x")
         .env("AK_SECRET", "x")
         .env("API_SECRET", "x")
+        .env("TOKEN_SECRET", "a secret of some length")
         .output()
         .unwrap();
     let said = || String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();

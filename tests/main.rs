@@ -20,4 +20,5 @@ mod reading;
 mod refusals;
 mod running;
 mod servers;
+mod tokens;
 mod waves;

@@ -98,7 +98,7 @@ pub(super) fn is_authorised(headers: &HeaderMap, secret: Option<&Secret>) -> boo
     bearer.or_else(basic).unwrap_or_default().ct_eq(secret.reveal().as_bytes()).into()
 }
 
-fn say(status: StatusCode, result: &str) -> Response {
+pub(super) fn say(status: StatusCode, result: &str) -> Response {
     let body = serde_json::json!({ "result": result }).to_string();
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

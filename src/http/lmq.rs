@@ -144,4 +144,4 @@ fn json(status: StatusCode, body: String) -> Response {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,5 +1,5 @@
 //! The part of the hooks' listener where brokers ask who may log in: `POST /login/FORM/BROKER/user`, and `superuser` and
-//! `acl` beside it.
+//! `acl` beside it; and tell of the tokens that clients send: `POST /login/FORM/BROKER/token`.
 //!
 //! It must never answer a broker with anything that the broker could take for permission but a permission: whatever is
 //! wrong with a request is a refusal in the form of the broker that asks.
@@ -16,10 +16,10 @@ use axum::{
     extract::{Path, State, rejection::BytesRejection},
     http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse, Response},
-    routing::any,
+    routing::{any, post},
 };
 
-use super::hooks::is_authorised;
+use super::hooks::{is_authorised, say};
 use crate::{
     logins::{
         Asker, Logins, Rejected,
@@ -27,7 +27,10 @@ use crate::{
     },
     presence::adapter::Adapter,
     settings::Secret,
+    tokens::upload,
 };
+
+const NO_FORM: &str = "the form is none of emqx, rmqtt, nanomq and mosquitto";
 
 struct Shared {
     logins: Arc<Logins>,
@@ -36,7 +39,32 @@ struct Shared {
 
 /// The routes.
 pub(super) fn router(logins: Arc<Logins>, secret: Option<Secret>) -> Router {
-    Router::new().route("/login/{form}/{broker}/{about}", any(ask)).with_state(Arc::new(Shared { logins, secret }))
+    Router::new()
+        .route("/login/{form}/{broker}/{about}", any(ask))
+        .route("/login/{form}/{broker}/token", post(renew))
+        .with_state(Arc::new(Shared { logins, secret }))
+}
+
+/// A token that a client has sent. Whether it counts is for the client to hear, not for its broker.
+async fn renew(
+    State(shared): State<Arc<Shared>>,
+    Path((form, broker)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    if !is_authorised(&headers, shared.secret.as_ref()) {
+        return say(StatusCode::UNAUTHORIZED, &Rejected::Secret.to_string());
+    }
+    let Some(adapter) = Adapter::from_name(&form) else { return say(StatusCode::NOT_FOUND, NO_FORM) };
+    let upload = body.map_err(|_| "its body cannot be read").and_then(|body| upload::read(adapter, &body));
+    match upload {
+        Err(why) => say(StatusCode::BAD_REQUEST, why),
+        Ok(None) => say(StatusCode::OK, "not about a token"),
+        Ok(Some(upload)) => match shared.logins.renew(Asker { adapter, broker: &broker }, &upload) {
+            Ok(()) => say(StatusCode::OK, "ok"),
+            Err(why) => say(StatusCode::NOT_FOUND, &why.to_string()),
+        },
+    }
 }
 
 async fn ask(
@@ -47,7 +75,7 @@ async fn ask(
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
     let Some(adapter) = Adapter::from_name(&form).filter(|adapter| adapter.has_login()) else {
-        return (StatusCode::NOT_FOUND, "the form is none of emqx, rmqtt, nanomq and mosquitto\n").into_response();
+        return (StatusCode::NOT_FOUND, format!("{NO_FORM}\n")).into_response();
     };
     let asker = Asker { adapter, broker: &broker };
     let decision = if is_authorised(&headers, shared.secret.as_ref()) {

@@ -96,7 +96,48 @@ fn json(status: StatusCode, body: &impl Serialize) -> Response {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::{
+        lmq::token_request::Apply,
+        settings::{Secret, TokenSettings},
+        status::Status,
+        telemetry::Telemetry,
+        tokens::Tokens,
+    };
+
+    #[tokio::test]
+    async fn the_pages_show_every_token_once_and_none_of_their_texts() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = TokenSettings { secret: Secret::new("a secret that all replicas share"), topic: None };
+        let tokens = Arc::new(Tokens::open(folder.path(), &settings, 0).unwrap());
+        let mut texts = Vec::new();
+        for number in 1..=5 {
+            let (instance, resources) = ("mqtt-xxxxx".to_owned(), vec![format!("a/{number}")]);
+            let wish = Apply { instance, resources, read: true, write: false, expires: number * 100_000 };
+            texts.push(tokens.apply("YYYYY", wish, number).await.unwrap());
+        }
+        let shown = Shown { status: Status::default(), telemetry: Telemetry::default(), tokens: Some(tokens) };
+        let (mut after, mut found) = (String::new(), Vec::new());
+        loop {
+            let uri: Uri = format!("/tokens?limit=2{after}").parse().unwrap();
+            let answer = list(State(shown.clone()), uri).await;
+            let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
+            let text = String::from_utf8(body.to_vec()).unwrap();
+            assert!(!texts.iter().any(|token| text.contains(token)), "{text}");
+            let page: serde_json::Value = serde_json::from_str(&text).unwrap();
+            found.extend(page["tokens"].as_array().unwrap().iter().map(|token| token["issueTime"].as_u64().unwrap()));
+            match page["next"].as_str() {
+                Some(next) => after = format!("&after={next}"),
+                None => break,
+            }
+        }
+        found.sort_unstable();
+        assert_eq!(found, [1, 2, 3, 4, 5]);
+        let none = Shown { tokens: None, ..shown };
+        assert_eq!(list(State(none), Uri::from_static("/tokens")).await.status(), StatusCode::NOT_FOUND);
+    }
 
     #[test]
     fn a_page_is_asked_for_by_id_and_limit() {

@@ -25,6 +25,8 @@ const GROUP: &str = "GID_rocketbridge_tokens";
 /// Pieces of the topic that may wait to be taken in.
 const WAITING: usize = 16;
 const TICK: Duration = Duration::from_secs(1);
+/// Between writes of who has logged in.
+const SAVE: Duration = Duration::from_millis(200);
 /// Between tries to tell the others.
 const PAUSE: Duration = Duration::from_millis(500);
 /// The longest between looks for what is to be told again.
@@ -110,11 +112,18 @@ async fn hear(tokens: &Tokens, TokenTopic { cluster, topic }: &TokenTopic) {
 }
 
 async fn look_after(tokens: &Tokens, telemetry: &Telemetry, shared: bool) {
-    let mut tick = interval(TICK);
+    let (mut tick, mut save) = (interval(TICK), interval(SAVE));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    save.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        tick.tick().await;
-        // The store has said what is wrong.
+        // The store itself says what is wrong.
+        tokio::select! {
+            _ = tick.tick() => {}
+            _ = save.tick() => {
+                let _said = tokens.save().await;
+                continue;
+            }
+        }
         if let Ok(Figures { known, untold, clients, behind }) = tokens.tick(epoch_millis()).await {
             telemetry.tokens(known, if shared { untold } else { 0 }, clients, behind);
         }

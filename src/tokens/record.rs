@@ -2,9 +2,15 @@
 //!
 //! Pure. It must never hold the text of a token, nor take what somebody without the secret has written.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
-use crate::lmq::token::{Grant, TokenId, TokenKey};
+use super::sessions::Held;
+use crate::{
+    lmq::token::{Grant, Kind, TokenId, TokenKey},
+    presence::adapter::Adapter,
+};
 
 /// The format that this version writes.
 const VERSION: &str = "1";
@@ -66,10 +72,18 @@ impl Entry {
 
     /// Reads [`Self::to_json`].
     pub fn from_json(json: &[u8]) -> Result<Self, BadRecord> {
-        let unreadable = |error: &dyn ToString| BadRecord::Unreadable(error.to_string());
-        let written: Written = serde_json::from_slice(json).map_err(|error| unreadable(&error))?;
-        let id: TokenId = written.id.parse().map_err(|error| unreadable(&error))?;
-        let Written { access_key, instance, resources, read, write, expires, issued, revoked, .. } = written;
+        let written: Written =
+            serde_json::from_slice(json).map_err(|error| BadRecord::Unreadable(error.to_string()))?;
+        Self::try_from(written)
+    }
+}
+
+impl TryFrom<Written> for Entry {
+    type Error = BadRecord;
+
+    fn try_from(written: Written) -> Result<Self, BadRecord> {
+        let Written { id, access_key, instance, resources, read, write, expires, issued, revoked } = written;
+        let id: TokenId = id.parse().map_err(|error: &str| BadRecord::Unreadable(error.to_owned()))?;
         let grant = Grant { id, access_key, instance, resources, read, write, expires };
         Ok(Self { grant, issued, revoked })
     }
@@ -88,6 +102,36 @@ impl From<&Entry> for Written {
             issued: *issued,
             revoked: *revoked,
         }
+    }
+}
+
+/// A client's tokens, written down.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Login {
+    form: String,
+    held: Vec<(String, Written)>,
+}
+
+impl Login {
+    pub(super) fn new(adapter: Adapter, held: &[Held]) -> Self {
+        let written = |Held { kind, grant }: &Held| {
+            (kind.text().to_owned(), Written::from(&Entry { grant: (**grant).clone(), issued: 0, revoked: false }))
+        };
+        Self { form: adapter.name().to_owned(), held: held.iter().map(written).collect() }
+    }
+
+    pub(super) fn to_json(&self) -> String {
+        serde_json::to_string(self).expect("text, numbers and lists of them are JSON")
+    }
+
+    /// Nothing where another version wrote it.
+    pub(super) fn read(json: &[u8]) -> Option<(Adapter, Vec<Held>)> {
+        let Self { form, held } = serde_json::from_slice(json).ok()?;
+        let held = held.into_iter().map(|(kind, written)| {
+            let (kind, entry) = (Kind::from_text(&kind)?, Entry::try_from(written).ok()?);
+            Some(Held { kind, grant: Arc::new(entry.grant) })
+        });
+        Some((Adapter::from_name(&form)?, held.collect::<Option<_>>()?))
     }
 }
 

@@ -77,7 +77,12 @@ pub struct Sessions {
     clients: HashMap<Client, Session>,
     by_token: HashMap<TokenId, HashSet<Client>>,
     alarms: BTreeSet<(u64, Client, TokenId)>,
+    /// What is written down of these is old.
+    touched: HashSet<Client>,
 }
+
+/// What is to be written down of a client: nothing where it is no longer logged in.
+pub type Written = (Client, Option<(Adapter, Arc<[Held]>)>);
 
 impl Sessions {
     /// A client has logged in, again or for the first time.
@@ -95,6 +100,7 @@ impl Sessions {
         }
         self.alarms.extend(alarms.iter().map(|(time, id)| (*time, client.clone(), *id)));
         self.clients.insert(client.clone(), Session { adapter, held: held.into(), alarms });
+        self.touched.insert(client.clone());
         Ok(())
     }
 
@@ -122,6 +128,7 @@ impl Sessions {
     /// A client is gone, or cut.
     pub fn forget(&mut self, client: &Client) {
         let Some(session) = self.clients.remove(client) else { return };
+        self.touched.insert(client.clone());
         for (time, id) in session.alarms {
             self.alarms.remove(&(time, client.clone(), id));
         }
@@ -155,6 +162,16 @@ impl Sessions {
             }
         }
         due
+    }
+
+    /// What has changed since this was asked last.
+    pub fn take_changes(&mut self) -> Vec<Written> {
+        let touched = std::mem::take(&mut self.touched);
+        let now = |client: Client| {
+            let session = self.clients.get(&client).map(|session| (session.adapter, session.held.clone()));
+            (client, session)
+        };
+        touched.into_iter().map(now).collect()
     }
 
     /// When the next thing happens.

@@ -12,8 +12,11 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tracing::warn;
 
 use self::tables::Tables;
-use super::record::Entry;
-use crate::{lmq::token::TokenId, message::Queue};
+use super::{
+    record::Entry,
+    sessions::{Client, Held, Written},
+};
+use crate::{lmq::token::TokenId, message::Queue, presence::adapter::Adapter};
 
 /// Requests that may wait.
 const WAITING: usize = 4096;
@@ -38,6 +41,8 @@ pub struct Known {
     pub revoked: HashMap<TokenId, u64>,
     /// Where to go on reading.
     pub positions: HashMap<Queue, u64>,
+    /// Who is logged in with tokens.
+    pub sessions: Vec<(Client, Adapter, Vec<Held>)>,
 }
 
 /// A handle of the database.
@@ -62,7 +67,7 @@ impl Store {
         disk.transaction(|transaction| {
             let mut tables = Tables::open(transaction)?;
             tables.read_topic(topic)?;
-            known = Known { revoked: tables.revoked()?, positions: tables.positions()? };
+            known = Known { revoked: tables.revoked()?, positions: tables.positions()?, sessions: tables.sessions()? };
             Ok(Changes::Some)
         })?;
         let (work, wanted) = mpsc::channel(WAITING);
@@ -112,6 +117,11 @@ impl Store {
     /// The tokens after one in the order of their ids, at most `limit`.
     pub async fn page(&self, after: Option<TokenId>, limit: usize) -> Result<Vec<Entry>, StoreError> {
         self.read(move |tables| tables.page(after, limit)).await
+    }
+
+    /// Writes down who has logged in and who is gone.
+    pub async fn remember(&self, changes: Vec<Written>) -> Result<(), StoreError> {
+        self.write(move |tables| changes.iter().try_for_each(|change| tables.remember(change))).await
     }
 
     /// Forgets tokens whose time is over, some at a time. Gives how many are left.
@@ -247,4 +257,4 @@ impl Disk {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -182,6 +182,28 @@ async fn a_token_that_is_revoked_between_the_question_and_the_login_cuts_the_cli
 }
 
 #[tokio::test]
+async fn who_is_logged_in_is_known_after_a_restart() {
+    let one = Replica::new(&service(None));
+    let (first, second) = (one.apply(10).await, one.apply(20).await);
+    log_in(&one, "a", &first);
+    log_in(&one, "b", &second);
+    one.tokens.save().await.unwrap();
+    one.tokens.logged_out(&client("b"));
+    one.tokens.save().await.unwrap();
+    log_in(&one, "c", &second);
+    one.tokens.save().await.unwrap();
+    // Killed between a revocation and the cut: the cut comes after the restart.
+    one.tokens.revoke(one.tokens.check(&second, NOW).unwrap()).await.unwrap();
+    let one = one.restarted(&service(None), NOW).await;
+    let due = one.tokens.due(|| NOW).await;
+    assert_eq!((&due[0].client, &due[0].event), (&client("c"), &sessions::Event::Ended(Invalid::Revoked)));
+    assert_eq!(one.tokens.held(&client("a"), NOW).unwrap()[0].grant, Arc::new(one.tokens.check(&first, NOW).unwrap()));
+    assert_eq!(one.tokens.held(&client("b"), NOW), Err(Invalid::Unknown));
+    let due = one.tokens.due(|| NOW + 10 * MINUTE).await;
+    assert_eq!((&due[0].client, &due[0].event), (&client("a"), &sessions::Event::Ended(Invalid::Expired)));
+}
+
+#[tokio::test]
 async fn a_client_renews_its_token_or_is_cut_for_a_bad_one() {
     let one = Replica::new(&service(None));
     let (first, second) = (one.apply(10).await, one.apply(60).await);

@@ -86,3 +86,23 @@ async fn nothing_but_a_permission_reads_as_one() {
         assert_eq!(posted(address, path, key, USER).await.0, 404, "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_token_that_a_client_sends_is_taken_from_who_may_tell_of_it() {
+    let address = listen(Some(Secret::new("s3cret"))).await;
+    let key = "authorization: Bearer s3cret\r\n";
+    let upload =
+        r#"{"clientid":"GID_Test@@@0001","topic":"$SYS/uploadToken","payload":"{\"token\":\"x\",\"type\":\"R\"}"}"#;
+    for (path, headers, body, status) in [
+        ("emqx/edge", key, upload, 200),
+        ("emqx/edge", key, r#"{"topic":"a/b"}"#, 200),
+        ("emqx/edge", "", upload, 401),
+        ("emqx/other", key, upload, 404),
+        ("none/edge", key, upload, 404),
+        ("emqx/edge", key, "{", 400),
+        ("rmqtt/edge", key, upload, 400),
+    ] {
+        let (given, text) = posted(address, &format!("/login/{path}/token"), headers, body).await;
+        assert_eq!(given, status, "{path} {body}: {text}");
+    }
+}

@@ -64,3 +64,56 @@ fn topic(table: &Table<'_>, clusters: &Clusters) -> Option<TokenTopic> {
     }
     Some(TokenTopic { cluster: cluster?.clone(), topic: topic.value })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::{
+        diagnostic::Faults,
+        settings::{Environment, TokenSettings, load},
+    };
+
+    const ONE: &str = "[rocketmq.main]\nname_servers = \"ns\"\n";
+    const TWO: &str = "[rocketmq.main]\nname_servers = \"ns\"\n[rocketmq.other]\nname_servers = \"ns\"\n";
+
+    fn read(clusters: &str, tokens: &str) -> (Option<TokenSettings>, String) {
+        let text = format!("{clusters}[mqtt.edge]\nurl = \"mqtt://broker\"\n[lmq.tokens]\n{tokens}\n");
+        let faults = Faults::default();
+        let environment = Environment::from([("TOKEN_SECRET", "0123456789abcdef"), ("SHORT", "0123456789abcde")]);
+        let settings = load(Path::new("rocketbridge.toml"), &text, &environment, &faults);
+        (settings.lmq.tokens, faults.into_report().render(false))
+    }
+
+    #[test]
+    fn the_topic_is_on_the_only_cluster_or_the_one_that_is_named() {
+        let secret = "secret = { env = \"TOKEN_SECRET\" }\n";
+        for (clusters, more, cluster) in
+            [(ONE, "topic = \"t\"", "main"), (TWO, "topic = \"t\"\ncluster = \"other\"", "other")]
+        {
+            let (tokens, faults) = read(clusters, &format!("{secret}{more}"));
+            let topic = tokens.and_then(|tokens| tokens.topic).expect(&faults);
+            assert_eq!((&*topic.topic, &*topic.cluster.name, &*faults), ("t", cluster, ""));
+        }
+        let (tokens, faults) = read(ONE, secret);
+        assert!(tokens.is_some_and(|tokens| tokens.topic.is_none()), "{faults}");
+    }
+
+    #[test]
+    fn every_fault_says_what_to_do() {
+        let good = "secret = { env = \"TOKEN_SECRET\" }\n";
+        for (clusters, tokens, words) in [
+            (ONE, "topic = \"t\"".to_owned(), "tokens are sealed with it"),
+            (ONE, "secret = { env = \"SHORT\" }".to_owned(), "needs at least 16 characters"),
+            (ONE, format!("{good}cluster = \"main\""), "has no effect"),
+            (TWO, format!("{good}topic = \"t\""), "one of: main, other"),
+            (TWO, format!("{good}topic = \"t\"\ncluster = \"mian\""), "there is none of this name"),
+            ("", format!("{good}topic = \"t\""), "name one: `[rocketmq.main]`"),
+            (ONE, format!("{good}topics = \"t\""), "topics"),
+        ] {
+            let (_, faults) = read(clusters, &tokens);
+            assert!(faults.contains("error") && faults.contains(words), "{tokens}: {faults}");
+            assert!(!faults.contains("0123456789"), "{faults}");
+        }
+    }
+}

@@ -82,6 +82,21 @@ fn a_new_token_takes_the_place_of_the_one_that_ends() {
 }
 
 #[test]
+fn what_changes_is_written_down_once() {
+    let mut sessions = Sessions::default();
+    let token = held(1, Kind::Read, NOW + MINUTE);
+    login(&mut sessions, "a", &[token.clone()]);
+    login(&mut sessions, "b", &[token.clone()]);
+    sessions.forget(&client("b"));
+    let mut changes = sessions.take_changes();
+    changes.sort_by(|one, other| one.0.cmp(&other.0));
+    assert_eq!(changes, [(client("a"), Some((Adapter::Rmqtt, [token].into()))), (client("b"), None)]);
+    assert_eq!(sessions.take_changes(), []);
+    sessions.tick(NOW + MINUTE);
+    assert_eq!(sessions.take_changes(), [(client("a"), None)]);
+}
+
+#[test]
 fn nothing_is_left_of_a_client_that_is_forgotten() {
     let mut sessions = Sessions::default();
     login(&mut sessions, "a", &[held(1, Kind::Read, NOW + MINUTE), held(1, Kind::Write, NOW + MINUTE)]);

@@ -4,8 +4,14 @@ use std::collections::HashMap;
 
 use redb::{ReadableTable as _, ReadableTableMetadata as _, Table, TableDefinition, WriteTransaction};
 
-use super::Entry;
-use crate::{lmq::token::TokenId, message::Queue};
+use super::{
+    super::{
+        record::Login,
+        sessions::{Client, Held, Written},
+    },
+    Entry,
+};
+use crate::{lmq::token::TokenId, message::Queue, presence::adapter::Adapter};
 
 /// By id: when other replicas were last told of it, in 8 bytes, and what is known of it.
 const TOKENS: TableDefinition<u128, &[u8]> = TableDefinition::new("tokens");
@@ -17,6 +23,8 @@ const BY_TOLD: TableDefinition<(u64, u128), ()> = TableDefinition::new("tokens_b
 const REVOKED: TableDefinition<u128, u64> = TableDefinition::new("revoked");
 /// Where reading goes on, by broker and queue.
 const POSITIONS: TableDefinition<(&str, u32), u64> = TableDefinition::new("positions");
+/// Who is logged in with tokens, by broker and client id, in JSON.
+const SESSIONS: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("sessions");
 /// What stands once: the topic that positions are of.
 const NAMES: TableDefinition<&str, &str> = TableDefinition::new("names");
 const TOPIC: &str = "topic";
@@ -34,6 +42,7 @@ pub(super) struct Tables<'t> {
     by_told: Table<'t, (u64, u128), ()>,
     revoked: Table<'t, u128, u64>,
     positions: Table<'t, (&'static str, u32), u64>,
+    sessions: Table<'t, (&'static str, &'static str), &'static [u8]>,
     names: Table<'t, &'static str, &'static str>,
 }
 
@@ -68,6 +77,7 @@ impl<'t> Tables<'t> {
             by_told: transaction.open_table(BY_TOLD)?,
             revoked: transaction.open_table(REVOKED)?,
             positions: transaction.open_table(POSITIONS)?,
+            sessions: transaction.open_table(SESSIONS)?,
             names: transaction.open_table(NAMES)?,
         })
     }
@@ -163,6 +173,32 @@ impl<'t> Tables<'t> {
     pub(super) fn read_to(&mut self, queue: &Queue, next: u64) -> Result<(), redb::Error> {
         self.positions.insert((&*queue.broker, queue.id), next)?;
         Ok(())
+    }
+
+    pub(super) fn remember(&mut self, (client, session): &Written) -> Result<(), redb::Error> {
+        let key = (&*client.broker, &*client.client_id);
+        match session {
+            Some((adapter, held)) => {
+                let json = Login::new(*adapter, held).to_json();
+                self.sessions.insert(key, json.as_bytes())?;
+            }
+            None => drop(self.sessions.remove(key)?),
+        }
+        Ok(())
+    }
+
+    pub(super) fn sessions(&self) -> Result<Vec<(Client, Adapter, Vec<Held>)>, redb::Error> {
+        let mut found = Vec::new();
+        for row in self.sessions.iter()? {
+            let (key, json) = row?;
+            let (broker, client_id) = key.value();
+            let client = Client { broker: broker.into(), client_id: client_id.into() };
+            // One of another version logs in anew.
+            if let Some((adapter, held)) = Login::read(json.value()) {
+                found.push((client, adapter, held));
+            }
+        }
+        Ok(found)
     }
 
     /// Forgets the positions in another topic.

@@ -116,6 +116,18 @@ async fn a_message_tells_of_no_more_than_it_holds() {
     assert!((20..40).contains(&some.len()), "{}", some.len());
 }
 
+/// How Linux says that a disk is full.
+const NO_SPACE: i32 = 28;
+
+/// A store on a disk that has just become full.
+pub(crate) fn full_disk() -> (Store, Known) {
+    let floppy = Floppy { disk: Arc::new(InMemoryBackend::new()), full: Arc::default() };
+    let on = floppy.clone();
+    let opened = Store::on(Box::new(move || Database::builder().create_with_backend(on.clone())), "").unwrap();
+    floppy.full.store(true, Ordering::Relaxed);
+    opened
+}
+
 /// A disk that can be full, and outlives the database on it.
 #[derive(Debug, Clone)]
 struct Floppy {
@@ -126,7 +138,7 @@ struct Floppy {
 impl Floppy {
     fn room(&self) -> io::Result<()> {
         let full = self.full.load(Ordering::Relaxed);
-        if full { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        if full { Err(io::Error::from_raw_os_error(NO_SPACE)) } else { Ok(()) }
     }
 }
 

@@ -9,9 +9,11 @@ use tokio::{
 
 use super::{super::serve, *};
 use crate::{
-    lmq::signature::{canonical, sign},
+    http::lmq::tests::{between, examples},
+    lmq::signature::{canonical, is_valid, sign},
     presence::ask::{Answer, Change, Online, Presences},
     settings::{Clients, Credential, Credentials, Secret, TokenSettings},
+    tokens::store::tests::full_disk,
 };
 
 /// The contract's vector, section 9: every example of the document is asked at its time and with its key.
@@ -44,20 +46,34 @@ impl Presences for Nobody {
 struct Service {
     address: String,
     tokens: Arc<Tokens>,
-    _folder: tempfile::TempDir,
+    _folder: Option<tempfile::TempDir>,
+}
+
+fn settings() -> TokenSettings {
+    TokenSettings { secret: Secret::new("a secret that all replicas share"), topic: None }
 }
 
 impl Service {
     async fn start(now: fn() -> u64) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let settings = TokenSettings { secret: Secret::new("a secret that all replicas share"), topic: None };
-        let tokens = Arc::new(Tokens::open(folder.path(), &settings, NOW).unwrap());
+        let tokens = Tokens::open(folder.path(), &settings(), NOW).unwrap();
+        Self::of(tokens, Some(folder), now).await
+    }
+
+    /// One that cannot write anything down.
+    async fn on_a_full_disk() -> Self {
+        let (store, known) = full_disk();
+        Self::of(Tokens::kept_in(store, known, &settings(), NOW), None, || NOW).await
+    }
+
+    async fn of(tokens: Tokens, folder: Option<tempfile::TempDir>, now: fn() -> u64) -> Self {
+        let tokens = Arc::new(tokens);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let filters = |texts: &[&str]| texts.iter().map(|text| Pattern::plain(text).unwrap()).collect();
         let permission = Permission {
             publish: filters(&["TopicA/#", "TopicB/+"]),
-            subscribe: filters(&["TopicA/#", "TopicB/#", "TopicC"]),
+            subscribe: filters(&["TopicA/#", "TopicB/#", "TopicD"]),
             ..Permission::default()
         };
         let key =
@@ -165,16 +181,16 @@ async fn every_refusal_has_its_code() {
         (400, [("actions", "X")]),
         (400, [("expireTime", "1566000000000")]),
         (400, [("instanceId", "mqtt-yyyyy")]),
-        (409, [("resources", "TopicD")]),
+        (409, [("resources", "TopicC")]),
         (409, [("resources", "#")]),
         // It may subscribe to it, and not publish there.
-        (409, [("resources", "TopicC")]),
+        (409, [("resources", "TopicD")]),
         (409, [("resources", "TopicB/#")]),
         (407, [("accessKey", "AAAAA")]),
     ] {
         assert_eq!(service.apply(&changes).await, (code, None), "{changes:?}");
     }
-    assert_eq!(service.apply(&[("resources", "TopicC"), ("actions", "R")]).await.0, 200);
+    assert_eq!(service.apply(&[("resources", "TopicD"), ("actions", "R")]).await.0, 200);
     for path in ["/token/apply", "/token/revoke", "/token/query"] {
         assert_eq!(service.post(path, "").await.0, 400);
         assert_eq!(service.post(path, "a=%ff").await.0, 400);
@@ -205,4 +221,46 @@ async fn a_token_that_has_ended_says_so() {
     let token = service.tokens.apply("YYYYY", wish, NOW).await.unwrap();
     assert_eq!(service.ask("/token/query", "YYYYY", &token).await, 2);
     assert_eq!(service.ask("/token/revoke", "YYYYY", &token).await, 2);
+}
+
+#[tokio::test]
+async fn a_full_disk_makes_and_revokes_nothing_and_says_so() {
+    let service = Service::on_a_full_disk().await;
+    assert_eq!(service.apply(&[]).await, (409, None));
+    let token = Service::start(|| NOW).await.apply(&[]).await.1.unwrap();
+    assert_eq!(service.ask("/token/revoke", "YYYYY", &token).await, 410);
+    assert_eq!(service.ask("/token/query", "YYYYY", &token).await, 200, "it was not revoked");
+}
+
+#[tokio::test]
+async fn every_line_of_the_document_prints_what_it_says() {
+    let page = include_str!("../../../../docs/tokens.md");
+    let (service, full) = (Service::start(|| NOW).await, Service::on_a_full_disk().await);
+    let mut seen = Vec::new();
+    for (typed, printed) in examples(page) {
+        if typed.starts_with("printf ") {
+            let (text, secret) = (between(typed, "printf %s '", "'"), between(typed, "-hmac ", " "));
+            assert!(is_valid(secret, text, printed.trim()), "{typed}");
+            continue;
+        }
+        assert!(typed.starts_with("curl -w ' %{http_code}\\n' "), "{typed}");
+        let (path, form) = (between(typed, "http://127.0.0.1:8481", " "), between(typed, "-d '", "'"));
+        let service = if printed.contains("No space left") { &full } else { &service };
+        let (status, mut body) = service.send("POST", path, form).await;
+        let (shown, shown_status) = printed.trim_end().rsplit_once(' ').unwrap();
+        let mut shown: serde_json::Value = serde_json::from_str(shown).unwrap();
+        // A token differs each time, but not in what it grants.
+        let mut grants = [&mut shown, &mut body].map(|answer| {
+            let token = answer["tokenData"].take();
+            token.as_str().map(|token| service.tokens.check(token, NOW).unwrap())
+        });
+        for grant in grants.iter_mut().flatten() {
+            grant.id = crate::lmq::token::TokenId([0; 16]);
+        }
+        assert_eq!((&shown, shown_status, &grants[0]), (&body, &*status.to_string(), &grants[1]), "{typed}");
+        seen.push(body["code"].as_i64().unwrap());
+    }
+    for code in [200, 1, 2, 3, 400, 407, 409, 410] {
+        assert!(seen.contains(&code), "the document does not show {code}");
+    }
 }
