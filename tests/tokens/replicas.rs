@@ -125,6 +125,15 @@ async fn without_rocketmq_a_replica_that_starts_waits_and_then_says_that_it_is_b
     let (mut rocketmq, mut one, other) = two().await;
     let (token, revoked) =
         (one.service.apply("TopicA/#", "R", 3600).await, one.service.apply("TopicB/#", "R", 3600).await);
+    let told = async |replica: &Replica| {
+        eventually("nothing is untold", PATIENCE, || async {
+            (replica.bridge.metric("rocketbridge_tokens_untold", &[]).await? < 0.5).then_some(())
+        })
+        .await;
+    };
+    eventually("the other has heard of both", PATIENCE, || async { (other.listed().await == (2, 0)).then_some(()) })
+        .await;
+    told(&one).await;
     for node in rocketmq.brokers.iter_mut().chain(&mut rocketmq.name_servers) {
         node.kill();
     }
@@ -150,8 +159,5 @@ async fn without_rocketmq_a_replica_that_starts_waits_and_then_says_that_it_is_b
     })
     .await;
     one.has_caught_up().await;
-    eventually("nothing is untold", PATIENCE, || async {
-        (one.bridge.metric("rocketbridge_tokens_untold", &[]).await? < 0.5).then_some(())
-    })
-    .await;
+    told(&one).await;
 }
