@@ -114,7 +114,7 @@ struct Request {
 impl Request {
     fn new(number: u32) -> Self {
         let client_id = format!("GID_load@@@{number:06}");
-        let right = number % WRONG != 0;
+        let right = !number.is_multiple_of(WRONG);
         let username = ["Signature%7CAK%7Cany", "DeviceCredential%7CDC%7Cany", "user"][number as usize % 3];
         let password = sign(if right { &client_id } else { "another" });
         let password = password.replace('+', "%2B").replace('/', "%2F").replace('=', "%3D");

@@ -7,7 +7,7 @@
 mod bounded;
 pub mod hooks;
 pub mod lmq;
-mod login;
+pub mod login;
 pub mod query;
 pub mod tls;
 mod tokens;

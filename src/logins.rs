@@ -178,8 +178,9 @@ impl Logins {
         Ok(accepted)
     }
 
-    /// What a client may do that was let in: without a memory of logins but for tokens, so that a restart changes nothing
-    /// for other clients. Those must log in anew then, unless their broker says the password at each question.
+    /// What a client may do that was let in. Only which tokens it has is remembered: all else is decided anew from its user
+    /// name, so that a restart changes nothing and credentials that change count at once. A client whose tokens are not
+    /// known here must log in anew, unless its broker says the password at each question.
     fn known<'a>(&self, asker: Asker<'_>, rules: Rules<'a>, login: Login<'_>) -> Result<Accepted<'a>, Refusal> {
         let held = || {
             let tokens = self.tokens.as_ref().ok_or(Invalid::Unknown)?;

@@ -1,5 +1,8 @@
 //! What the fuzz targets do. Nothing may make the bridge panic.
 
+mod logins;
+
+pub use logins::{ask, log_in};
 use rocketbridge::{
     http::query,
     lmq::{

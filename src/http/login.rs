@@ -4,7 +4,7 @@
 //! It must never answer a broker with anything that the broker could take for permission but a permission: whatever is
 //! wrong with a request is a refusal in the form of the broker that asks.
 
-mod fields;
+pub mod fields;
 #[cfg(test)]
 mod tests;
 

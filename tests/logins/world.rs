@@ -20,6 +20,8 @@ use crate::servers::{
 pub(super) const SECRET: &str = "XXXXX";
 /// What the bridge must be told by who asks it.
 const HOOKS_SECRET: &str = "hooks-secret";
+/// What tokens are sealed with.
+pub(super) const TOKEN_SECRET: &str = "a secret that replicas share";
 /// Longer than any answer takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -70,10 +72,11 @@ impl World {
         let settings = format!(
             "[mqtt.edge]\nurl = \"{}\"\nclient_id = \"GID_rocketbridge@@@1\"\nusername = \"rocketbridge\"\n\
              password = \"bridge-secret\"\n\n\
-             [lmq]\ninstance = \"mqtt-x\"\nclient_ids = \"strict\"\ncredentials = \"credentials.toml\"\n",
+             [lmq]\ninstance = \"mqtt-x\"\nclient_ids = \"strict\"\ncredentials = \"credentials.toml\"\n\
+             tokens.secret = \"{TOKEN_SECRET}\"\n",
             rmqtt.url()
         );
-        let mut bridge = Bridge::new(&settings, &ROUTE);
+        let mut bridge = Bridge::new(&settings, ROUTE);
         bridge.credentials(CREDENTIALS);
         bridge.set("ROCKETBRIDGE__HTTP__HOOKS", &format!("127.0.0.1:{hooks}"));
         bridge.set("ROCKETBRIDGE__HTTP__HOOKS_SECRET", HOOKS_SECRET);

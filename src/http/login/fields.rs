@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::super::query;
 
 /// Names and values. Nothing where it is neither, or a name is given twice, or a value is no text, number or nothing.
-pub(super) fn read(body: &[u8]) -> Option<Vec<(String, String)>> {
+pub fn read(body: &[u8]) -> Option<Vec<(String, String)>> {
     if body.first() == Some(&b'{') {
         let object: Map<String, Value> = serde_json::from_slice(body).ok()?;
         return object.into_iter().map(|(name, value)| Some((name, text(value)?))).collect();

@@ -85,10 +85,9 @@ topics = ""
 
 #[test]
 fn what_a_file_may_hold_is_bounded() {
-    let keys: String = (0..=ACCESS_KEY.most)
-        .map(|number| format!("[[access_key]]\nid = \"{number}\"\nsecret = {{ env = \"SK\" }}\ngroups = \"GID_a\"\n"))
-        .collect();
-    let report = read_text(&keys).1;
+    let key = |number| format!("[[access_key]]\nid = \"{number}\"\nsecret = {{ env = \"SK\" }}\ngroups = \"GID_a\"\n");
+    let keys: Vec<String> = (0..=ACCESS_KEY.most).map(key).collect();
+    let report = read_text(&keys.concat()).1;
     assert!(report.contains("`access_key` may stand 1000 times, and stands 1001 times"), "{report}");
     let groups: Vec<String> = (0..=LIST_MAX).map(|number| format!("GID_{number}")).collect();
     let key = format!("[[access_key]]\nid = \"a\"\nsecret = {{ env = \"SK\" }}\ngroups = {groups:?}\n");
