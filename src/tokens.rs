@@ -269,7 +269,12 @@ impl Tokens {
         self.revoked.write().unwrap_or_else(PoisonError::into_inner).retain(|_, end| *end > now);
         let known = self.store.sweep(now).await?;
         let untold = self.store.never_told().await?;
-        Ok(Figures { known, untold, clients: self.sessions().len(), behind: self.reading().is_behind(now) })
+        Ok(Figures { known, untold, clients: self.sessions().len(), behind: self.is_behind(now) })
+    }
+
+    /// Whether what the others have told may not be known here.
+    pub fn is_behind(&self, now: u64) -> bool {
+        self.reading().is_behind(now)
     }
 
     /// Waits until somebody is to be told or cut.

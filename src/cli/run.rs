@@ -105,7 +105,7 @@ async fn serve(configuration: Configuration, reread: Reread) -> anyhow::Result<(
     let stop = stop_signal()?;
     let (doors, board) = (Doors::default(), Arc::new(Board::default()));
     let (current, credentials) = watch::channel(settings.credentials.clone());
-    let tokens = open_tokens(&settings)?;
+    let tokens = open_tokens(&settings, &telemetry)?;
     let asked =
         listeners::Asked { status: &status, telemetry: &telemetry, doors: &doors, board: &board, tokens: &tokens };
     let listeners = listeners::open(&settings, &credentials, asked).await?;
@@ -133,9 +133,13 @@ async fn serve(configuration: Configuration, reread: Reread) -> anyhow::Result<(
 }
 
 /// What is known of tokens, where the settings have a token service.
-fn open_tokens(settings: &Settings) -> anyhow::Result<Option<Arc<Tokens>>> {
-    let open = |service| Tokens::open(&settings.data_dir, service, epoch_millis()).map(Arc::new);
-    settings.lmq.tokens.as_ref().map(open).transpose().context("cannot read what is kept of tokens")
+fn open_tokens(settings: &Settings, telemetry: &Telemetry) -> anyhow::Result<Option<Arc<Tokens>>> {
+    let Some(service) = &settings.lmq.tokens else { return Ok(None) };
+    let now = epoch_millis();
+    let tokens = Tokens::open(&settings.data_dir, service, now).context("cannot read what is kept of tokens")?;
+    // Whoever asks at once must not be told that all is well.
+    telemetry.tokens(0, 0, 0, tokens.is_behind(now));
+    Ok(Some(Arc::new(tokens)))
 }
 
 /// Keeps the credentials as their file has them, until its task is ended.

@@ -2,7 +2,7 @@
 //!
 //! It must never call something told before RocketMQ has it. What it cannot do now it does later: the metrics show it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot},
@@ -95,12 +95,21 @@ async fn hear(tokens: &Tokens, TokenTopic { cluster, topic }: &TokenTopic) {
     };
     let mut trouble =
         Trouble::new("what other replicas tell of tokens cannot be read: what is revoked there counts here");
+    let mut faulty = BTreeSet::new();
     let take = async {
         while let Some(tailed) = heard.recv().await {
             match &tailed {
-                Tailed::Fault { reason, .. } => trouble.is(reason),
-                Tailed::Read { .. } | Tailed::AtEnd(_) | Tailed::Well(_) => trouble.over(),
-                Tailed::Queues(_) => {}
+                Tailed::Fault { queue, reason } => {
+                    faulty.insert(queue.clone());
+                    trouble.is(reason);
+                }
+                Tailed::Queues(_) => drop(faulty.remove(&None)),
+                Tailed::Read { queue, .. } | Tailed::AtEnd(queue) | Tailed::Well(queue) => {
+                    faulty.remove(&Some(queue.clone()));
+                }
+            }
+            if faulty.is_empty() {
+                trouble.over();
             }
             match tokens.tailed(tailed, epoch_millis()).await {
                 Ok(bad) => bad.iter().for_each(|error| warn!(topic, %error, "a message there is passed over")),
@@ -130,26 +139,25 @@ async fn look_after(tokens: &Tokens, telemetry: &Telemetry, shared: bool) {
     }
 }
 
-/// Says once what is wrong, and once that it is over.
+/// Says once what is wrong, by the first reason, and once that it is over.
 struct Trouble {
     what: &'static str,
-    reason: Option<String>,
+    said: bool,
 }
 
 impl Trouble {
     fn new(what: &'static str) -> Self {
-        Self { what, reason: None }
+        Self { what, said: false }
     }
 
     fn is(&mut self, reason: &str) {
-        if self.reason.as_deref() != Some(reason) {
+        if !std::mem::replace(&mut self.said, true) {
             warn!(reason, "{}", self.what);
-            self.reason = Some(reason.to_owned());
         }
     }
 
     fn over(&mut self) {
-        if self.reason.take().is_some() {
+        if std::mem::take(&mut self.said) {
             info!("replicas tell each other of tokens again");
         }
     }

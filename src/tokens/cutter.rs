@@ -40,7 +40,6 @@ pub type Brokers = BTreeMap<String, Arc<MqttBroker>>;
 /// Works until its task is ended.
 pub async fn run(tokens: Arc<Tokens>, brokers: Brokers, telemetry: Telemetry, now: fn() -> u64) {
     let (places, mut tasks) = (Arc::new(Semaphore::new(TOGETHER)), JoinSet::new());
-    // One notice at a time: a broker without notices to one client has it subscribe for the moment.
     let turns: BTreeMap<&str, Arc<Mutex<()>>> = brokers.keys().map(|name| (name.as_str(), Arc::default())).collect();
     loop {
         for due in tokens.due(now).await {
@@ -78,7 +77,7 @@ impl Work {
             Event::Ended(why) => Notice::Ended { why: *why, kind: *kind },
         };
         let told = {
-            let _turn = turn.lock().await;
+            let _turn = if order::in_turn(*adapter) { Some(turn.lock().await) } else { None };
             let (topic, payload) = (notice.topic(), notice.payload());
             order::give(&self.api, *adapter, &client.client_id, &Order::Tell { topic, payload: &payload }).await
         };

@@ -246,7 +246,9 @@ impl Disk {
             Some(database) => database,
             None => (self.open)()?,
         };
-        let transaction = database.begin_write()?;
+        let mut transaction = database.begin_write()?;
+        // After a kill a start waits for nothing, however many tokens there are.
+        transaction.set_quick_repair(true);
         match job(&transaction)? {
             Changes::Some => transaction.commit()?,
             Changes::None => transaction.abort()?,

@@ -8,12 +8,16 @@ use std::{
 use rumqttc_v5::{ConnectReturnCode, Packet, Publish, mqttbytes::QoS};
 use serde_json::{Value, json};
 
-use super::service::{CREDENTIALS, Service, now, settings};
+use super::{
+    replicas::{Replica, TOPIC},
+    service::{CREDENTIALS, Service, now, settings},
+};
 use crate::servers::{
     bridge::Bridge,
-    free_port,
+    eventually, free_port,
     mqtt::{Connection, Login},
     rmqtt::{Options, Rmqtt},
+    rocketmq::{self, RocketMq},
 };
 
 /// Longer than anything takes that has no limit of its own.
@@ -30,8 +34,8 @@ struct World {
 }
 
 impl World {
-    /// `api` says whether the bridge may have clients cut.
-    async fn start(api: bool) -> Self {
+    /// `api` says whether the bridge may have clients cut; on a `rocketmq` it is one of several.
+    async fn start(api: bool, rocketmq: Option<&RocketMq>) -> Self {
         let (hooks, port) = (free_port(), free_port());
         let rmqtt = Rmqtt::start(&Options { plugins: plugins(hooks), ..Options::default() }).await;
         let api = if api {
@@ -40,7 +44,9 @@ impl World {
             String::new()
         };
         let edge = format!("[mqtt.edge]\nurl = \"{}\"\n{api}", rmqtt.url());
-        let mut bridge = Bridge::new(&format!("{edge}{}", settings(None)), "");
+        let servers = rocketmq.map(|rocketmq| format!("[rocketmq.main]\nname_servers = {:?}\n", rocketmq.servers()));
+        let service = settings(rocketmq.map(|_| TOPIC));
+        let mut bridge = Bridge::new(&format!("{edge}{}{service}", servers.unwrap_or_default()), "");
         bridge.credentials(CREDENTIALS);
         bridge.set("ROCKETBRIDGE__HTTP__HOOKS", &format!("127.0.0.1:{hooks}"));
         bridge.set("ROCKETBRIDGE__HTTP__LMQ", &format!("127.0.0.1:{port}"));
@@ -128,7 +134,7 @@ impl Client {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs servers: scripts/test runs it"]
 async fn a_client_is_told_and_cut_when_its_token_is_revoked_and_no_other_is() {
-    let world = World::start(true).await;
+    let world = World::start(true, None).await;
     let (token, other) =
         (world.service.apply("TopicA/#", "R", 3600).await, world.service.apply("TopicB/#", "R,W", 3600).await);
     let one = world.let_in("one", "R", &token).await;
@@ -136,7 +142,6 @@ async fn a_client_is_told_and_cut_when_its_token_is_revoked_and_no_other_is() {
     let begin = Instant::now();
     assert_eq!(world.service.revoke(&token).await, 200);
     let (seen, cut) = one.until_cut(PATIENCE).await;
-    println!("cut {:?} after it was revoked", cut - begin);
     assert!(cut - begin < Duration::from_secs(2), "{:?}", cut - begin);
     assert_eq!(seen, [("$SYS/tokenInvalidNotice".to_owned(), json!({ "code": 3, "type": "R" }))]);
     two.is_there().await.expect("the other client is left alone");
@@ -148,7 +153,7 @@ async fn a_client_is_told_and_cut_when_its_token_is_revoked_and_no_other_is() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs servers: scripts/test runs it"]
 async fn a_client_is_told_ahead_and_cut_when_its_token_ends_unless_it_sends_a_new_one() {
-    let mut world = World::start(true).await;
+    let mut world = World::start(true, None).await;
     let token = world.service.apply("TopicA/#", "R,W", SHORTEST).await;
     let (begin, end) = (Instant::now(), now() + SHORTEST * 1000);
     let stays = world.let_in("stays", "RW", &token).await;
@@ -170,7 +175,6 @@ async fn a_client_is_told_ahead_and_cut_when_its_token_ends_unless_it_sends_a_ne
 
     let (seen, cut) = stays.until_cut(Duration::from_secs(SHORTEST) + PATIENCE).await;
     let lived = cut - begin;
-    println!("cut {lived:?} after a token for {SHORTEST} s was made");
     assert!(lived > Duration::from_secs(SHORTEST - 1) && lived < Duration::from_secs(SHORTEST + 3), "{lived:?}");
     let (first, last) = (&seen[0], seen.last().unwrap());
     assert_eq!((&*first.0, &first.1["type"]), ("$SYS/tokenExpireNotice", &json!("RW")));
@@ -182,7 +186,7 @@ async fn a_client_is_told_ahead_and_cut_when_its_token_ends_unless_it_sends_a_ne
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs servers: scripts/test runs it"]
 async fn without_an_interface_of_its_broker_a_client_is_cut_at_its_next_packet() {
-    let world = World::start(false).await;
+    let world = World::start(false, None).await;
     let token = world.service.apply("TopicA/#", "R,W", 3600).await;
     let mut one = world.let_in("one", "RW", &token).await;
     one.publish("TopicA/x", "before").await;
@@ -193,4 +197,24 @@ async fn without_an_interface_of_its_broker_a_client_is_cut_at_its_next_packet()
     for wrong in [&token[..], &token[1..], "abc", ""] {
         assert!(world.client("one", &format!("RW|{wrong}")).await.is_err(), "{wrong}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs servers: scripts/test runs it"]
+async fn a_client_is_cut_when_its_token_is_revoked_at_another_replica() {
+    let rocketmq = RocketMq::start(&rocketmq::Options::default()).await;
+    rocketmq.create_topic(TOPIC, 1).await;
+    let (world, other) = (World::start(true, Some(&rocketmq)).await, Replica::start(&rocketmq).await);
+    let token = other.service.apply("TopicA/#", "R", 3600).await;
+    eventually("the replica that the broker asks has caught up", PATIENCE, || async {
+        (world.service.query(&token).await == 200).then_some(())
+    })
+    .await;
+    let one = world.let_in("one", "R", &token).await;
+    let begin = Instant::now();
+    assert_eq!(other.service.revoke(&token).await, 200);
+    let (seen, cut) = one.until_cut(PATIENCE).await;
+    assert!(cut - begin < Duration::from_secs(2), "{:?}", cut - begin);
+    assert_eq!(seen, [("$SYS/tokenInvalidNotice".to_owned(), json!({ "code": 3, "type": "R" }))]);
+    assert!(world.client("one", &format!("R|{token}")).await.is_err());
 }

@@ -57,6 +57,11 @@ pub async fn give(api: &BrokerApi, adapter: Adapter, client_id: &str, order: &Or
     done
 }
 
+/// Whether clients of a broker are told one after the other: it has each subscribe for the moment.
+pub fn in_turn(adapter: Adapter) -> bool {
+    adapter == Adapter::Emqx
+}
+
 /// Nothing for brokers that have no such interface, or none that is known.
 fn steps(adapter: Adapter, client_id: &str, order: &Order<'_>) -> Option<Vec<Step>> {
     let id = encode(client_id);

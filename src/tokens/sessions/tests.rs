@@ -85,8 +85,8 @@ fn a_new_token_takes_the_place_of_the_one_that_ends() {
 fn what_changes_is_written_down_once() {
     let mut sessions = Sessions::default();
     let token = held(1, Kind::Read, NOW + MINUTE);
-    login(&mut sessions, "a", &[token.clone()]);
-    login(&mut sessions, "b", &[token.clone()]);
+    login(&mut sessions, "a", std::slice::from_ref(&token));
+    login(&mut sessions, "b", std::slice::from_ref(&token));
     sessions.forget(&client("b"));
     let mut changes = sessions.take_changes();
     changes.sort_by(|one, other| one.0.cmp(&other.0));
