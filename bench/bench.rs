@@ -6,6 +6,7 @@
 mod brokers;
 mod drain;
 mod latency;
+mod logins;
 mod mqtt;
 mod presence;
 mod process;
@@ -87,13 +88,15 @@ enum Part {
     Outage,
     /// Who is online, while clients connect and drop in waves
     Presence,
+    /// Logins of clients, straight at the hook
+    Logins,
     /// CPU of a clean release build (not part of a usual run)
     Build,
 }
 
 impl Part {
-    const USUAL: [Self; 7] =
-        [Self::Drain, Self::Latency, Self::Window, Self::Start, Self::Idle, Self::Outage, Self::Presence];
+    const USUAL: [Self; 8] =
+        [Self::Drain, Self::Latency, Self::Window, Self::Start, Self::Idle, Self::Outage, Self::Presence, Self::Logins];
 }
 
 /// What the benchmark starts of itself.
@@ -201,6 +204,14 @@ impl Bench<'_> {
                 let presence = presence::measure(&self.world, clients, |what| say(began, what))?;
                 self.say(&format!("{presence} (load {})", load()));
                 self.results.presence = Some(presence);
+                Ok(())
+            }
+            Part::Logins => {
+                let time = Duration::from_secs(if quick { 3 } else { 10 });
+                self.say(&format!("logging clients in for {time:?}, twice"));
+                let logins = logins::measure(&self.world, time)?;
+                self.say(&format!("{logins} (load {})", load()));
+                self.results.logins = Some(logins);
                 Ok(())
             }
             Part::Build => {

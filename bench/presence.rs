@@ -236,8 +236,9 @@ fn rocketbridge(world: &World, brokers: &[Mosquitto], query: u16) -> Result<Comm
         "mappings = \"mappings\"\ndata_dir = \"data\"\n\n{edges}\
          [rocketmq.main]\nname_servers = [\"{}\"]\n\n[http]\nadmin = \"127.0.0.1:0\"\nlmq = \"127.0.0.1:{query}\"\n{}",
         world.rocketmq.name_server(),
-        asker::settings(GROUP),
+        asker::SETTINGS,
     );
+    fs::write(dir.join("credentials.toml"), asker::credentials(GROUP))?;
     fs::write(dir.join("rocketbridge.toml"), settings)?;
     fs::write(dir.join("mappings/presence.toml"), routes)?;
     let mut command = Command::new(fs::canonicalize(&world.programs.rocketbridge).context("the release binary")?);

@@ -4,6 +4,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use crate::{
     latency::Latency,
+    logins::{self, Logins},
     presence::Presence,
     process::Flow,
     small::{FarOutage, Idle, Outage, Stall},
@@ -24,6 +25,7 @@ pub(crate) struct Results {
     pub(crate) outages: Vec<Outage>,
     pub(crate) far_outages: Vec<FarOutage>,
     pub(crate) presence: Option<Presence>,
+    pub(crate) logins: Option<Logins>,
     /// Seconds of CPU.
     pub(crate) build: Option<f64>,
 }
@@ -82,6 +84,7 @@ impl Results {
             text.push('\n');
         }
         self.presence.iter().for_each(|presence| text += &waves(presence));
+        self.logins.iter().for_each(|logins| text += &format!("Logins: {logins}.\n\n"));
         let verdicts = self.verdicts().rows;
         if !verdicts.is_empty() {
             text += "| Demand | bar | goal | measured | |\n|---|---|---|---|---|\n";
@@ -138,6 +141,11 @@ impl Results {
         if let Some(presence) = &self.presence {
             rows.most("who is online, in the waves: query p99, ms", 5.0, None, presence.latency.p99);
             rows.most("who is online, after the waves: wrong answers", 0.0, None, count(presence.wrong));
+        }
+        if let Some(Logins { latency: [_, slow, _], rate, wrong, .. }) = self.logins {
+            rows.most(&format!("a login at {} a second: p99, ms", logins::RATE), 10.0, None, slow);
+            rows.least("logins a second, as many as go", f64::from(logins::RATE), None, rate);
+            rows.most("logins: wrong answers", 0.0, None, count(usize::try_from(wrong).unwrap_or(usize::MAX)));
         }
         if let Some(seconds) = self.build {
             rows.most("clean release build, s of CPU", 240.0, None, seconds);

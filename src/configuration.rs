@@ -12,7 +12,7 @@ use std::{
 use crate::{
     diagnostic::{At, Fault, Faults, Report, Source},
     mapping::{self, Mapping, MappingFile},
-    settings::{self, Environment, Secret, Settings},
+    settings::{self, Credentials, Environment, Secret, Settings},
 };
 
 /// All that a person wrote, checked.
@@ -62,6 +62,13 @@ pub fn open(settings_file: &Path, environment: &Environment) -> Result<Opened, U
     let faults = Faults::default();
     let settings = settings::load(settings_file, &text, environment, &faults);
     Ok(Opened { settings, faults })
+}
+
+/// Reads a credentials file again, or says what is wrong with it.
+pub fn credentials(file: &Path, environment: &Environment) -> Result<Credentials, Report> {
+    let faults = Faults::default();
+    let credentials = settings::load_credentials(file, environment, &faults);
+    if faults.has_errors() { Err(faults.into_report()) } else { Ok(credentials) }
 }
 
 impl Opened {

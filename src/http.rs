@@ -7,9 +7,12 @@
 mod bounded;
 pub mod hooks;
 pub mod lmq;
+pub mod login;
+pub mod query;
 pub mod tls;
+mod tokens;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -20,7 +23,7 @@ use axum::{
 };
 use tokio::{io, net::TcpListener};
 
-use crate::{status::Status, telemetry::Telemetry};
+use crate::{status::Status, telemetry::Telemetry, tokens::Tokens};
 use bounded::{Bounded, Bounds};
 
 /// A scraper and a person or two.
@@ -29,22 +32,29 @@ const BOUNDS: Bounds = Bounds { connections: 32, unanswered: Duration::from_secs
 const INDEX: &str = "rocketbridge\n\n\
     /live     200 while the process runs\n\
     /ready    200 when every route can read and write, else 503; JSON says which cannot and why\n\
-    /metrics  numbers for Prometheus\n";
+    /metrics  numbers for Prometheus\n\
+    /tokens   the tokens of the token service, a page at a time: ?after=ID&limit=N\n";
 
+/// What the pages show.
 #[derive(Debug, Clone)]
-struct Shown {
-    status: Status,
-    telemetry: Telemetry,
+pub struct Shown {
+    /// How every route is.
+    pub status: Status,
+    /// All numbers.
+    pub telemetry: Telemetry,
+    /// The token service, where there is one.
+    pub tokens: Option<Arc<Tokens>>,
 }
 
 /// Serves the admin pages until its task is ended.
-pub async fn serve(listener: TcpListener, status: Status, telemetry: Telemetry) -> io::Result<()> {
+pub async fn serve(listener: TcpListener, shown: Shown) -> io::Result<()> {
     let router = Router::new()
         .route("/", get(|| async { INDEX }))
         .route("/live", get(|| async { "alive\n" }))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
-        .with_state(Shown { status, telemetry });
+        .route("/tokens", get(tokens::list))
+        .with_state(shown);
     axum::serve(Bounded::new(listener, None, BOUNDS), router).await
 }
 

@@ -32,6 +32,10 @@ pub mod rocketmq;
 
 pub mod presence;
 
+pub mod tokens;
+
+pub mod logins;
+
 pub mod data_dir;
 
 pub mod parking;

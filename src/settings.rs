@@ -3,18 +3,15 @@
 //! These types hold only values that can be used as they are; `settings::load` (file and environment) makes them
 //! and reports every fault at once. A secret is never printed.
 
+mod credentials;
 mod load;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fmt,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-pub use self::load::{Environment, load};
+pub use self::{
+    credentials::{Clients, Credential, Credentials, CurrentCredentials, Permission},
+    load::{Environment, load, load_credentials},
+};
 
 /// All settings of one process.
 #[derive(Debug, Clone)]
@@ -29,8 +26,10 @@ pub struct Settings {
     pub rocketmq: BTreeMap<String, Arc<RocketMqCluster>>,
     /// Where the process listens.
     pub http: Http,
-    /// Who may ask who is online.
+    /// What callers and clients must say.
     pub lmq: Lmq,
+    /// Who may log in and ask, as the credentials file said at the start.
+    pub credentials: Arc<Credentials>,
     /// Limits of each route.
     pub limits: Limits,
     /// How long a graceful stop may take.
@@ -313,22 +312,35 @@ pub struct ServerFiles {
     pub key: PathBuf,
 }
 
-/// What callers of the LMQ interface must know, and what they may ask for.
+/// What callers of the LMQ interface and clients that log in must say.
 #[derive(Debug, Clone, Default)]
 pub struct Lmq {
     /// The instance id that they must name; any when `None`.
     pub instance: Option<String>,
-    /// Access keys by id.
-    pub access_keys: BTreeMap<String, AccessKey>,
+    /// Whether client ids must be as LMQ-2.1 has them.
+    pub strict_client_ids: bool,
+    /// The credentials file.
+    pub credentials: Option<PathBuf>,
+    /// The token service, when given.
+    pub tokens: Option<TokenSettings>,
 }
 
-/// An access key of LMQ.
+/// The token service.
 #[derive(Debug, Clone)]
-pub struct AccessKey {
-    /// Signs requests.
+pub struct TokenSettings {
+    /// Seals tokens; shared by all replicas.
     pub secret: Secret,
-    /// The groups of clients that it may ask for: whole names.
-    pub groups: BTreeSet<String>,
+    /// Where replicas tell each other of tokens; a single replica needs none.
+    pub topic: Option<TokenTopic>,
+}
+
+/// The topic in which replicas tell each other of tokens.
+#[derive(Debug, Clone)]
+pub struct TokenTopic {
+    /// Its cluster.
+    pub cluster: Arc<RocketMqCluster>,
+    /// Its name, without the namespace.
+    pub topic: String,
 }
 
 /// Bounds of what a route holds in memory.

@@ -8,6 +8,7 @@ mod presence;
 pub mod replay;
 mod task;
 mod thread;
+pub mod tokens;
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 
@@ -23,7 +24,7 @@ use crate::{
     mqtt,
     presence::{arrivals::Arrivals, board::Board, webhook::Doors},
     route::{Ended, Order},
-    settings::Settings,
+    settings::{CurrentCredentials, Settings},
     status::Status,
     telemetry::{RouteTelemetry, Telemetry},
 };
@@ -56,13 +57,15 @@ pub struct Supervisor {
 
 /// What all routes have in common with each other and with who asks.
 #[derive(Debug, Clone)]
-struct Shared {
+pub struct Shared {
     /// Where brokers post what happens to their clients.
-    doors: Doors,
+    pub doors: Doors,
+    /// Who may ask, and for what.
+    pub credentials: CurrentCredentials,
     /// Which status routes have told what was missed before.
-    arrivals: Arrivals,
+    pub arrivals: Arrivals,
     /// Who is online, as far as it is kept.
-    board: Arc<Board>,
+    pub board: Arc<Board>,
 }
 
 /// What keeps the board, and how it is told which routes run.
@@ -77,8 +80,8 @@ struct RouteTask {
 }
 
 impl Supervisor {
-    /// A supervisor without routes. `board` is kept up to date where somebody may ask: over HTTP, or a route.
-    pub fn new(settings: Arc<Settings>, telemetry: Telemetry, status: Status, doors: Doors, board: Arc<Board>) -> Self {
+    /// A supervisor without routes. The board is kept up to date where somebody may ask: over HTTP, or a route.
+    pub fn new(settings: Arc<Settings>, telemetry: Telemetry, status: Status, shared: Shared) -> Self {
         Self {
             settings,
             telemetry,
@@ -86,7 +89,7 @@ impl Supervisor {
             routes: BTreeMap::new(),
             ending: JoinSet::new(),
             watches: BTreeMap::new(),
-            shared: Shared { doors, arrivals: Arrivals::default(), board },
+            shared,
             keeper: None,
         }
     }
@@ -96,11 +99,10 @@ impl Supervisor {
         let asks = |task: &RouteTask| task.route.drops_offline;
         if self.keeper.is_none() && (self.settings.http.lmq.is_some() || self.routes.values().any(asks)) {
             let (routes, changes) = mpsc::channel(1);
-            let Shared { board, arrivals, .. } = self.shared.clone();
-            let (settings, telemetry) = (self.settings.clone(), self.telemetry.clone());
+            let (shared, settings, telemetry) = (self.shared.clone(), self.settings.clone(), self.telemetry.clone());
             // Whoever asks must not wait while thousands of notices are read.
-            let keep = thread::start("presence", presence::keep(board, settings, telemetry, arrivals, changes));
-            self.keeper = Some((routes, keep));
+            self.keeper =
+                Some((routes, thread::start("presence", presence::keep(shared, settings, telemetry, changes))));
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod end;
 mod labels;
+mod tokens;
 
 use std::{
     fmt,
@@ -23,7 +24,8 @@ use prometheus_client::{
 pub use end::{Connection, EndState};
 
 pub use labels::Role;
-use labels::{BrokerLabel, EndLabel, ReasonLabel, RouteLabel};
+use labels::{BrokerLabel, EndLabel, LoginLabel, ReasonLabel, RefusalLabel, RouteLabel};
+use tokens::TokenFamilies;
 
 /// The registry of one process. Cloning shares it.
 #[derive(Debug, Clone)]
@@ -51,6 +53,10 @@ struct Families {
     lag: Family<EndLabel, Gauge<i64, AtomicI64>>,
     broker_dropped: Family<BrokerLabel, Gauge>,
     online: Gauge,
+    tokens: TokenFamilies,
+    logins: Family<LoginLabel, Counter>,
+    refused_logins: Family<RefusalLabel, Counter>,
+    refused_access: Family<RefusalLabel, Counter>,
 }
 
 /// From half a millisecond to half a minute, by factors of about two.
@@ -80,6 +86,10 @@ impl Default for Telemetry {
             lag: Family::default(),
             broker_dropped: Family::default(),
             online: Gauge::default(),
+            tokens: TokenFamilies::default(),
+            logins: Family::default(),
+            refused_logins: Family::default(),
+            refused_access: Family::default(),
         };
         let mut registry = Registry::with_prefix("rocketbridge");
         let f = &families;
@@ -122,6 +132,14 @@ impl Default for Telemetry {
             f.broker_dropped.clone(),
         );
         registry.register("clients_online", "Clients known to be online, in all groups", f.online.clone());
+        f.tokens.register(&mut registry);
+        registry.register("logins", "Clients that were let in, as their brokers asked", f.logins.clone());
+        registry.register("logins_refused", "Logins that were refused, by reason", f.refused_logins.clone());
+        registry.register(
+            "access_refused",
+            "Publishes and subscribes of clients that were refused, by reason",
+            f.refused_access.clone(),
+        );
         Self { registry: Arc::new(registry), families: Arc::new(families) }
     }
 }
@@ -139,6 +157,21 @@ impl Telemetry {
     /// Says how many clients are known to be online.
     pub fn online(&self, clients: usize) {
         self.families.online.set(i64::try_from(clients).unwrap_or(i64::MAX));
+    }
+
+    /// Counts a client that was let in, by the form in which its broker asked and by how it logged in.
+    pub fn login(&self, form: &'static str, mode: &'static str) {
+        self.families.logins.get_or_create(&LoginLabel { form, mode }).inc();
+    }
+
+    /// Counts a login that was refused, by the form in which its broker asked.
+    pub fn refused_login(&self, form: &'static str, reason: &'static str) {
+        self.families.refused_logins.get_or_create(&RefusalLabel { form, reason }).inc();
+    }
+
+    /// Counts something that a client was not allowed to do.
+    pub fn refused_access(&self, form: &'static str, reason: &'static str) {
+        self.families.refused_access.get_or_create(&RefusalLabel { form, reason }).inc();
     }
 
     /// What an MQTT broker tells of itself.

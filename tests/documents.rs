@@ -108,6 +108,7 @@ fn what_is_missing_is_found() {
 }
 
 const SETTINGS: &str = "[mqtt.edge]\nurl = \"mqtt://broker\"\n[rocketmq.main]\nname_servers = \"ns\"\n";
+const ACCESS_KEY: &str = "[[access_key]]\nid = \"AK\"\nsecret = { env = \"AK_SECRET\" }\ngroups = \"GID_a\"\n";
 const SECOND_BROKERS: &str = "[mqtt.site]\nurl = \"mqtt://site\"\n[rocketmq.second]\nname_servers = \"second\"\n";
 
 /// The TOML blocks of a text, each with its line.
@@ -131,21 +132,27 @@ fn complaint(folder: &Path, command: &str) -> Option<String> {
         .env("EDGE_PASSWORD", "x")
         .env("AK_SECRET", "x")
         .env("API_SECRET", "x")
+        .env("TOKEN_SECRET", "a secret of some length")
         .output()
         .unwrap();
     let said = || String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     (!output.status.success()).then(said)
 }
 
-/// What `check` and `test` have to say against a block: routes beside standard settings, or settings alone.
+/// What `check` and `test` have to say against a block: routes or credentials beside standard settings, or settings alone.
 fn complaints(block: &str) -> Option<String> {
     let folder = tempfile::tempdir().unwrap();
     let mappings = folder.path().join("mappings");
     fs::create_dir(&mappings).unwrap();
+    let is_credentials = ["[[access_key]]", "[[device]]", "[[user]]"].iter().any(|entry| block.contains(entry));
+    let credentials = if is_credentials { block } else { ACCESS_KEY };
+    fs::write(folder.path().join("credentials.toml"), credentials).unwrap();
     let more = if block.contains("broker =") { SECOND_BROKERS } else { "" };
     let settings = if block.contains("[[route]]") || block.contains("[[status]]") {
         fs::write(mappings.join("block.toml"), block).unwrap();
         [SETTINGS, more].concat()
+    } else if is_credentials {
+        [SETTINGS, "[lmq]\ncredentials = \"credentials.toml\"\n"].concat()
     } else {
         block.to_owned()
     };
@@ -175,6 +182,8 @@ fn a_bad_example_is_found() {
     let failing = [good, "[[route.test]]\npublish = { topic = \"a/b\" }\nexpect = { topic = \"b\" }\n"].concat();
     assert!(complaints(&failing).is_some());
     assert!(complaints("[mqtt.edge]\nurl = \"http://x\"\n").is_some());
+    assert_eq!(complaints(ACCESS_KEY), None);
+    assert!(complaints(&ACCESS_KEY.replace("groups", "group")).is_some());
 }
 
 #[test]

@@ -14,22 +14,24 @@ use anyhow::Context;
 use clap::ValueEnum;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::JoinHandle,
 };
 use tracing::{info, level_filters::LevelFilter, warn};
 
 use super::{End, loop_key, open, print_report};
 use crate::{
+    clock::epoch_millis,
     configuration::{self, Configuration},
     data_dir::DataDir,
     mapping::Route,
-    presence::{board::Board, webhook::Doors},
-    reload,
-    settings::{Environment, Secret},
+    presence::{arrivals::Arrivals, board::Board, webhook::Doors},
+    reload::{self, Watched},
+    settings::{Credentials, Environment, Secret, Settings},
     status::Status,
-    supervisor::{LeftBehind, Supervisor},
+    supervisor::{self, LeftBehind, Shared, Supervisor},
     telemetry::Telemetry,
+    tokens::Tokens,
 };
 
 #[derive(Debug, clap::Args)]
@@ -102,11 +104,20 @@ async fn serve(configuration: Configuration, reread: Reread) -> anyhow::Result<(
     let (telemetry, status) = (Telemetry::default(), Status::default());
     let stop = stop_signal()?;
     let (doors, board) = (Doors::default(), Arc::new(Board::default()));
-    let listeners = listeners::open(&settings, &status, &telemetry, &doors, &board).await?;
+    let (current, credentials) = watch::channel(settings.credentials.clone());
+    let tokens = open_tokens(&settings, &telemetry)?;
+    let asked =
+        listeners::Asked { status: &status, telemetry: &telemetry, doors: &doors, board: &board, tokens: &tokens };
+    let listeners = listeners::open(&settings, &credentials, asked).await?;
     let (reloads, fresh) = mpsc::channel(1);
-    let mappings = settings.mappings.clone();
-    let watching = tokio::spawn(async move { reload::watch(&mappings, || reread.routes(), reloads).await });
-    let supervisor = Supervisor::new(settings.clone(), telemetry, status, doors, board);
+    let mappings = Watched::mappings(&settings.mappings);
+    let mut watching = vec![tokio::spawn(reload::watch(mappings, move || reread.routes(), reloads))];
+    if let Some(file) = settings.lmq.credentials.clone() {
+        watching.push(tokio::spawn(renew_credentials(file, current)));
+    }
+    let _kept = tokens.map(|tokens| supervisor::tokens::keep(tokens, settings.clone(), telemetry.clone()));
+    let shared = Shared { doors, credentials, arrivals: Arrivals::default(), board };
+    let supervisor = Supervisor::new(settings.clone(), telemetry, status, shared);
     let stopping = async {
         let _signal = stop.await;
         info!(
@@ -115,10 +126,34 @@ async fn serve(configuration: Configuration, reread: Reread) -> anyhow::Result<(
         );
     };
     let left = supervisor.run(mapping.routes, fresh, stopping).await;
-    watching.abort();
+    watching.iter().for_each(JoinHandle::abort);
     listeners.iter().for_each(JoinHandle::abort);
     farewell(&left);
     Ok(())
+}
+
+/// What is known of tokens, where the settings have a token service.
+fn open_tokens(settings: &Settings, telemetry: &Telemetry) -> anyhow::Result<Option<Arc<Tokens>>> {
+    let Some(service) = &settings.lmq.tokens else { return Ok(None) };
+    let now = epoch_millis();
+    let tokens = Tokens::open(&settings.data_dir, service, now).context("cannot read what is kept of tokens")?;
+    // Whoever asks at once must not be told that all is well.
+    telemetry.tokens(0, 0, 0, tokens.is_behind(now));
+    Ok(Some(Arc::new(tokens)))
+}
+
+/// Keeps the credentials as their file has them, until its task is ended.
+async fn renew_credentials(file: PathBuf, current: watch::Sender<Arc<Credentials>>) {
+    let (renewed, mut fresh) = mpsc::channel(1);
+    let watched = Watched::credentials(&file);
+    let load =
+        move || configuration::credentials(&file, &Environment::of_process()).map_err(|report| report.render(false));
+    let take = async {
+        while let Some(credentials) = fresh.recv().await {
+            current.send_replace(Arc::new(credentials));
+        }
+    };
+    tokio::join!(reload::watch(watched, load, renewed), take);
 }
 
 /// Resolves at the first SIGTERM or SIGINT. The second ends the process: what is unsettled comes again.

@@ -32,7 +32,7 @@ Examples:
   rocketbridge sign token revoke --access-key AK --token-file token
   rocketbridge sign text 'parama=a&paramb=b1,b2' --secret-env SK
 
-Without --secret-env and --secret-file, the secret is that of the `[[lmq.access_key]]` with this id in the settings.
+Without --secret-env and --secret-file, the secret is that of the `[[access_key]]` with this id in the file of credentials.
 
 Exit codes:
   0  printed
@@ -335,9 +335,9 @@ impl Signer {
         };
         let opened = open(settings)?;
         let settings = opened.settings().ok_or_else(|| Rejected(faulty()))?;
-        let key = settings.lmq.access_keys.get(id).ok_or_else(|| {
+        let key = settings.credentials.access_keys.get(id).ok_or_else(|| {
             Rejected(format!(
-                "the settings have no `[[lmq.access_key]]` with the id `{id}`; give `--secret-env` or `--secret-file`"
+                "the credentials have no `[[access_key]]` with the id `{id}`; give `--secret-env` or `--secret-file`"
             ))
         })?;
         Ok(key.secret.clone())

@@ -1,10 +1,10 @@
-//! The listener of hooks: brokers post here what happens to their clients.
+//! The listener of hooks: brokers post here what happens to their clients, and ask who may log in.
 //!
 //! A post is answered with 200 only when all that it makes is stored; otherwise the broker is told to post it again.
 //! It must never take a post without the shared secret, where there is one.
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -16,14 +16,17 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use subtle::ConstantTimeEq;
 use tokio::{net::TcpListener, time::timeout};
 
 use super::{
     bounded::{Bounded, Bounds},
+    login,
     tls::Tls,
 };
 use crate::{
+    logins::Logins,
     presence::{
         adapter::HOOK_HEADER,
         webhook::{Doors, NotTaken},
@@ -44,12 +47,20 @@ struct Shared {
 }
 
 /// Takes posts until its task is ended.
-pub async fn serve(listener: TcpListener, tls: Option<Tls>, doors: Doors, secret: Option<Secret>) -> io::Result<()> {
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    doors: Doors,
+    logins: Arc<Logins>,
+    secret: Option<Secret>,
+) -> io::Result<()> {
+    let login = login::router(logins, secret.clone());
     let router = Router::new()
         .route("/events/{route}", post(event))
+        .with_state(Arc::new(Shared { doors, secret }))
+        .merge(login)
         .layer(DefaultBodyLimit::max(BODY))
-        .fallback(|| async { say(StatusCode::NOT_FOUND, "post to /events/ROUTE") })
-        .with_state(Arc::new(Shared { doors, secret }));
+        .fallback(|| async { say(StatusCode::NOT_FOUND, "post to /events/ROUTE or /login/FORM/BROKER/user") });
     axum::serve(Bounded::new(listener, tls, BOUNDS), router).await
 }
 
@@ -73,14 +84,21 @@ async fn event(
     }
 }
 
-fn is_authorised(headers: &HeaderMap, secret: Option<&Secret>) -> bool {
+/// Whether a request has the secret: as a bearer token, or as the password of any user, for what cannot send headers of
+/// its own but a URL with a password.
+pub(super) fn is_authorised(headers: &HeaderMap, secret: Option<&Secret>) -> bool {
     let Some(secret) = secret else { return true };
-    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let given = given.and_then(|value| value.strip_prefix("Bearer ")).unwrap_or_default();
-    given.as_bytes().ct_eq(secret.reveal().as_bytes()).into()
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let basic = || {
+        let pair = BASE64_STANDARD.decode(given.strip_prefix("Basic ")?).ok()?;
+        let password = pair.iter().position(|byte| *byte == b':')? + 1;
+        Some(pair[password..].to_vec())
+    };
+    let bearer = given.strip_prefix("Bearer ").map(|bearer| bearer.as_bytes().to_vec());
+    bearer.or_else(basic).unwrap_or_default().ct_eq(secret.reveal().as_bytes()).into()
 }
 
-fn say(status: StatusCode, result: &str) -> Response {
+pub(super) fn say(status: StatusCode, result: &str) -> Response {
     let body = serde_json::json!({ "result": result }).to_string();
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }

@@ -1,10 +1,10 @@
-//! The LMQ listener: the signed status query (LMQ-8) over HTTP.
+//! The LMQ listener: the signed status query (LMQ-8) and the token service (LMQ-9) over HTTP.
 //!
 //! Every answer to a request is JSON, a refusal too. It bounds connections, requests and feeds, and must never answer
 //! what `lmq::status_query` has not let pass.
 
 mod feed;
-mod query;
+mod token;
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -19,6 +19,7 @@ use tokio::{net::TcpListener, sync::Semaphore};
 
 use super::{
     bounded::{Bounded, Bounds},
+    query,
     tls::Tls,
 };
 use crate::{
@@ -27,7 +28,8 @@ use crate::{
         answer::{Client, Clients, Count, Listed, Number, Page, body},
     },
     presence::ask::{Answer, Online, Presences},
-    settings::Lmq,
+    settings::CurrentCredentials,
+    tokens::Tokens,
 };
 
 /// Back ends keep their connections, so there are fewer of them than of queries. With what else is open they stay below
@@ -39,22 +41,25 @@ const FEEDS: usize = 128;
 const QUERY_MAX: usize = 16 << 10;
 
 struct Shared {
-    lmq: Lmq,
+    instance: Option<String>,
+    credentials: CurrentCredentials,
     presences: Arc<dyn Presences>,
+    tokens: Option<Arc<Tokens>>,
     now: fn() -> u64,
     feeds: Arc<Semaphore>,
 }
 
-/// Answers queries until its task is ended: over HTTPS alone where there is TLS. `now` is in milliseconds since the
-/// epoch.
+/// Answers queries until its task is ended: over HTTPS alone where there is TLS. Without `tokens` there is no token
+/// service. `now` is in milliseconds since the epoch.
 pub async fn serve(
     listener: TcpListener,
     tls: Option<Tls>,
-    lmq: Lmq,
+    (instance, credentials): (Option<String>, CurrentCredentials),
     presences: Arc<dyn Presences>,
+    tokens: Option<Arc<Tokens>>,
     now: fn() -> u64,
 ) -> io::Result<()> {
-    let shared = Shared { lmq, presences, now, feeds: Arc::new(Semaphore::new(FEEDS)) };
+    let shared = Shared { instance, credentials, presences, tokens, now, feeds: Arc::new(Semaphore::new(FEEDS)) };
     axum::serve(Bounded::new(listener, tls, BOUNDS), router(shared)).await
 }
 
@@ -65,6 +70,9 @@ fn router(shared: Shared) -> Router {
             ask(kind, uri.query().unwrap_or_default(), &shared).unwrap_or_else(|refusal| refused(&refusal))
         };
         router = router.route(kind.path(), get(ask));
+    }
+    if shared.tokens.is_some() {
+        router = token::add(router);
     }
     router
         .fallback(|| async { refused(&Refusal::Url("no such path")) })
@@ -77,7 +85,8 @@ fn ask(kind: Kind, query: &str, shared: &Shared) -> Result<Response, Refusal> {
         return Err(Refusal::Url("the URL is too long"));
     }
     let parameters = query::split(query).ok_or(Refusal::Url("the URL is not encoded as UTF-8"))?;
-    let question = status_query::check(kind, &parameters, &shared.lmq, (shared.now)())?;
+    let credentials = shared.credentials.borrow().clone();
+    let question = status_query::check(kind, &parameters, shared.instance.as_deref(), &credentials, (shared.now)())?;
     Ok(answer(&question, shared))
 }
 
@@ -135,4 +144,4 @@ fn json(status: StatusCode, body: String) -> Response {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::http) mod tests;

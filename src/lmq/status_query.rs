@@ -11,7 +11,7 @@
 pub mod answer;
 
 use super::{notice::group_and_device, signature};
-use crate::settings::{AccessKey, Lmq};
+use crate::settings::{Credential, Credentials};
 
 /// LMQ-8.1: how far a timestamp may be from now, either way, in milliseconds.
 const TIMESTAMP_WINDOW: u64 = 5 * 60 * 1000;
@@ -138,36 +138,40 @@ impl Refusal {
     }
 }
 
-/// Reads a question from the parameters of its URL, and checks that it may be answered. `now` is in milliseconds since
-/// the epoch.
-pub fn check<'a>(kind: Kind, parameters: &'a [(String, String)], lmq: &Lmq, now: u64) -> Result<Question<'a>, Refusal> {
+/// Reads a question from the parameters of its URL, and checks that it may be answered: `instance` is the one that callers
+/// must name, where they must; `now` is in milliseconds since the epoch.
+pub fn check<'a>(
+    kind: Kind,
+    parameters: &'a [(String, String)],
+    instance: Option<&str>,
+    credentials: &Credentials,
+    now: u64,
+) -> Result<Question<'a>, Refusal> {
     let parameters = Parameters(parameters);
     let known = [ACCESS_KEY, INSTANCE, RESOURCE, TIMESTAMP, SIGNATURE];
     parameters.expect(&known, if kind == Kind::GroupClients { &[AFTER, LIMIT] } else { &[] })?;
     let timestamp = parameters.number(TIMESTAMP, "must be in milliseconds since the epoch")?;
     let question = parameters.question(kind)?;
-    let access_key = parameters.signer(lmq).ok_or(Refusal::Signature)?;
+    let access_key = parameters.signer(credentials).ok_or(Refusal::Signature)?;
     if timestamp.abs_diff(now) > TIMESTAMP_WINDOW {
         return Err(Refusal::Timestamp);
     }
-    if lmq.instance.as_deref().is_some_and(|instance| instance != parameters.one(INSTANCE)) {
+    if instance.is_some_and(|instance| instance != parameters.one(INSTANCE)) {
         return Err(Refusal::Instance);
     }
-    match parameters.resources().find(|resource| !access_key.may_ask(kind, resource)) {
+    match parameters.resources().find(|resource| !may_ask(access_key, kind, resource)) {
         Some(resource) => Err(Refusal::Group(resource.to_owned())),
         None => Ok(question),
     }
 }
 
-impl AccessKey {
-    /// Whether a client id is in one of its groups, or is one of them where a group is asked for.
-    fn may_ask(&self, kind: Kind, resource: &str) -> bool {
-        let group = match kind {
-            Kind::Client | Kind::Clients => group_and_device(resource).map(|(group, _)| group),
-            Kind::Group | Kind::GroupClients | Kind::GroupChanges => Some(resource),
-        };
-        group.is_some_and(|group| self.groups.contains(group))
-    }
+/// Whether a client id is in one of the access key's groups, or is one of them where a group is asked for.
+fn may_ask(access_key: &Credential, kind: Kind, resource: &str) -> bool {
+    let group = match kind {
+        Kind::Client | Kind::Clients => group_and_device(resource).map(|(group, _)| group),
+        Kind::Group | Kind::GroupClients | Kind::GroupChanges => Some(resource),
+    };
+    group.is_some_and(|group| access_key.clients.groups.contains(group))
 }
 
 /// The parameters of a URL, in its order.
@@ -243,8 +247,8 @@ impl<'a> Parameters<'a> {
     }
 
     /// The access key, if the signature is its own. One that does not exist takes as long as one that does.
-    fn signer<'b>(&self, lmq: &'b Lmq) -> Option<&'b AccessKey> {
-        let access_key = lmq.access_keys.get(self.one(ACCESS_KEY));
+    fn signer<'b>(&self, credentials: &'b Credentials) -> Option<&'b Credential> {
+        let access_key = credentials.access_keys.get(self.one(ACCESS_KEY));
         let secret = access_key.map_or("", |key| key.secret.reveal());
         let signed = self.0.iter().filter(|(name, _)| name != SIGNATURE);
         let text = signature::canonical(signed.map(|(name, value)| (name.as_str(), value.as_str())));

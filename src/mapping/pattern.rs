@@ -69,6 +69,24 @@ impl Pattern {
         Ok(pattern.written())
     }
 
+    /// Reads a filter as MQTT has it, where braces are characters like others; nothing where a broker refuses it.
+    pub fn plain(text: &str) -> Option<Self> {
+        if text.is_empty() || text.len() > MAX_TOPIC_BYTES || text.contains(char::is_control) {
+            return None;
+        }
+        let (above, rest) = match text.strip_suffix('#') {
+            Some("") => (None, true),
+            Some(above) => (Some(above.strip_suffix('/')?), true),
+            None => (Some(text), false),
+        };
+        let level = |level: &str| match level {
+            "+" => Some(None),
+            _ => (!level.contains(['+', '#'])).then(|| Some(level.to_owned())),
+        };
+        let levels = above.map_or_else(|| Some(Vec::new()), |above| above.split('/').map(level).collect());
+        Some(Self::of_levels(levels?, rest))
+    }
+
     /// A filter of levels, `None` for `+`, and whether `#` follows.
     pub(super) fn of_levels(levels: Vec<Option<String>>, rest: bool) -> Self {
         let levels = levels.into_iter().map(|level| level.map_or(Level::Any, Level::Literal)).collect();
@@ -131,6 +149,14 @@ impl Pattern {
         }
     }
 
+    /// Its levels, without a `#` at the end: `None` for a `+`.
+    pub fn levels(&self) -> impl ExactSizeIterator<Item = Option<&str>> {
+        self.levels.iter().map(|level| match level {
+            Level::Literal(text) => Some(text.as_str()),
+            Level::Any => None,
+        })
+    }
+
     /// The wildcard of a name or, counted from 1, of a number.
     pub fn wildcard(&self, name: &str) -> Option<Wildcard> {
         let index = match name.parse::<usize>() {
@@ -176,6 +202,24 @@ impl Pattern {
             take(remaining);
         }
         self.rest || remaining.is_none()
+    }
+
+    /// Whether every topic that another filter matches is matched by this one, too.
+    pub fn covers(&self, other: &Self) -> bool {
+        // A `#` at the beginning takes the first level, whatever it is, as `+/#` does.
+        let everything = self.rest && matches!(self.levels[..], [] | [Level::Any]);
+        let system = other.first_literal().is_some_and(|level| level.starts_with('$'));
+        if system && self.first_literal().is_none() {
+            return false;
+        }
+        if everything {
+            return true;
+        }
+        let short = self.levels.len();
+        let same = |(mine, others): (&Level, &Level)| *mine == Level::Any || mine == others;
+        short <= other.levels.len()
+            && self.levels.iter().zip(&other.levels).all(same)
+            && (self.rest || (short == other.levels.len() && !other.rest))
     }
 
     /// Whether some topic matches both filters.

@@ -63,6 +63,11 @@ impl Adapter {
         Self::NAMES[self as usize]
     }
 
+    /// Whether it asks over HTTP who may log in, in a form that is understood.
+    pub fn has_login(self) -> bool {
+        matches!(self, Self::Mosquitto | Self::Emqx | Self::Rmqtt | Self::NanoMq)
+    }
+
     /// Whether it reads what brokers post.
     pub fn has_webhook(self) -> bool {
         self != Self::Mosquitto

@@ -1,4 +1,4 @@
-//! Asks a broker for its list of clients, over HTTP.
+//! Asks a broker for its list of clients, over HTTP, and tells it what to do with one of them (`order`).
 //!
 //! A connection for each request: there are few, and brokers close those that are idle. It must never wait for an answer
 //! without an end, nor take more of one than fits in memory.
@@ -8,17 +8,20 @@ pub(super) mod fake;
 #[cfg(test)]
 mod tests;
 
+pub mod order;
+
 use std::{io, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::{
-    Request, StatusCode,
+    Method, Request, StatusCode,
     body::Bytes,
     client::conn::http1,
-    header::{ACCEPT, AUTHORIZATION, CONNECTION, HOST},
+    header::{ACCEPT, AUTHORIZATION, CONNECTION, CONTENT_TYPE, HOST},
 };
 use hyper_util::rt::TokioIo;
+use serde_json::Value;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
@@ -56,6 +59,12 @@ pub enum ApiError {
     /// The broker's lists are not understood.
     #[error("no list of clients is understood of this broker")]
     NoList,
+    /// The broker takes no orders that are known.
+    #[error("nothing can be done with a client of this broker")]
+    NoOrders,
+    /// The broker has no such client.
+    #[error("the broker has no such client")]
+    Unknown,
     /// The interface cannot be reached.
     #[error("cannot connect: {0}")]
     Connect(#[from] io::Error),
@@ -122,16 +131,28 @@ async fn within(api: &BrokerApi, adapter: Adapter, bounds: Bounds) -> Result<Vec
 }
 
 async fn get(api: &BrokerApi, path: &str, most: usize) -> Result<Bytes, ApiError> {
+    send(api, Method::GET, path, None, most).await
+}
+
+/// Sends a request, with a body in JSON where there is one, and gives the body of an answer that says it went well.
+async fn send(
+    api: &BrokerApi,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+    most: usize,
+) -> Result<Bytes, ApiError> {
+    let request = request(api, method, path, body)?;
     let url = &api.url;
     let stream = TcpStream::connect((url.host.as_str(), url.port)).await?;
     if url.encrypted {
-        request(tls::connect(stream, &url.host, &api.tls).await?, api, path, most).await
+        exchange(tls::connect(stream, &url.host, &api.tls).await?, request, path, most).await
     } else {
-        request(stream, api, path, most).await
+        exchange(stream, request, path, most).await
     }
 }
 
-async fn request<S>(stream: S, api: &BrokerApi, path: &str, most: usize) -> Result<Bytes, ApiError>
+async fn exchange<S>(stream: S, request: Request<Full<Bytes>>, path: &str, most: usize) -> Result<Bytes, ApiError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -139,9 +160,9 @@ where
     // Ends with this function, however it ends.
     let mut running = JoinSet::new();
     running.spawn(connection);
-    let answer = sender.send_request(head(api, path)?).await?;
+    let answer = sender.send_request(request).await?;
     let status = answer.status();
-    if status != StatusCode::OK {
+    if !status.is_success() {
         let path = path.split('?').next().unwrap_or_default().to_owned();
         return Err(ApiError::Status { path, status });
     }
@@ -152,11 +173,19 @@ where
     }
 }
 
-fn head(api: &BrokerApi, path: &str) -> Result<Request<Empty<Bytes>>, hyper::http::Error> {
+fn request(
+    api: &BrokerApi,
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
     let url = api.url.to_string();
     let host = url.rsplit('/').next().unwrap_or_default();
-    let mut request =
-        Request::get(path).header(HOST, host).header(ACCEPT, "application/json").header(CONNECTION, "close");
+    let request = Request::builder().method(method).uri(path).header(HOST, host);
+    let mut request = request.header(ACCEPT, "application/json").header(CONNECTION, "close");
+    if body.is_some() {
+        request = request.header(CONTENT_TYPE, "application/json");
+    }
     if let Some(login) = &api.login {
         let login = match login {
             ApiLogin::Basic { username, password } => {
@@ -166,5 +195,5 @@ fn head(api: &BrokerApi, path: &str) -> Result<Request<Empty<Bytes>>, hyper::htt
         };
         request = request.header(AUTHORIZATION, login);
     }
-    request.body(Empty::new())
+    request.body(Full::from(body.map(Value::to_string).unwrap_or_default()))
 }

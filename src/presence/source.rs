@@ -36,7 +36,7 @@ use crate::{
     lmq::notice::{EventType, GROUP_END, Notice, group_and_device},
     mapping::hash::Hash,
     message::{Message, Topic},
-    settings::BrokerApi,
+    settings::{BrokerApi, CurrentCredentials},
     telemetry::EndState,
 };
 
@@ -59,8 +59,8 @@ pub struct Options {
     pub grace: Option<Duration>,
     /// Whether only clients whose ids have a group make notices.
     pub grouped: bool,
-    /// The groups that are asked for, which must know of gaps though none of their clients has been heard of.
-    pub groups: BTreeSet<String>,
+    /// Whose groups are asked for: they must know of gaps though none of their clients has been heard of.
+    pub credentials: CurrentCredentials,
     /// The client id of the session that reads the events, if one does.
     pub session: Option<String>,
     /// Whether events are posted: their topic is the name of the hook then.
@@ -116,14 +116,13 @@ impl Source {
         let lifeline = Lifeline::new(reliance, grace, restored.known, now);
         let lister = Lister::new(&options.route, options.adapter, options.api.clone());
         let Restored { connections, ledger, groups, .. } = restored;
-        let groups = groups.into_iter().chain(options.groups.iter().cloned()).collect();
         Self {
             options,
             journal,
             connections,
             ledger,
             lifeline,
-            groups,
+            groups: groups.into_iter().collect(),
             state,
             waiting: VecDeque::new(),
             beginnings: 0,
@@ -214,6 +213,7 @@ impl Source {
     }
 
     fn tick(&mut self, forget: bool) {
+        self.concern_asked();
         self.look();
         let now = self.now();
         let gone = self.lifeline.tick(now);
@@ -304,15 +304,9 @@ impl Source {
     fn hand_on(&mut self, key: Option<Key>, client_id: &str, mut notices: Vec<Notice>) {
         let group = group_and_device(client_id).map(|(group, _)| group);
         match group {
-            Some(group) if !self.groups.contains(group) => {
-                self.groups.insert(group.to_owned());
-                self.journal.group(group);
-                if let (Some(until), true) = (self.lifeline.known().gap, self.options.grouped) {
-                    self.tell(&Note::Gap { source: self.options.route.clone(), until }, vec![of_group(group)]);
-                }
-            }
+            Some(group) => self.concern(group),
             None if self.options.grouped => notices.clear(),
-            _ => {}
+            None => {}
         }
         let client = self.connections.client(client_id).cloned().unwrap_or_default();
         if key.is_none() {

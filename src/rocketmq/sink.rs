@@ -5,6 +5,7 @@
 
 mod backlog;
 mod lanes;
+pub mod post;
 pub mod probe;
 mod topics;
 mod verdict;
@@ -97,9 +98,6 @@ impl Sink {
         let cluster = client.cluster();
         let batch = BatchLimits { bytes: BATCH.bytes.min(cluster.max_message), ..BATCH };
         let topics = Topics::new(batch, cluster.lane_grace);
-        let mut process = [0; 10];
-        process[..4].copy_from_slice(&std::process::id().to_be_bytes());
-        process[4..].fill_with(|| fastrand::u8(..));
         Self {
             group: client.with_namespace(&format!("GID_rocketbridge_{route_name}")),
             client,
@@ -110,7 +108,7 @@ impl Sink {
             requests: JoinSet::new(),
             lookups: JoinSet::new(),
             greeting: Greeting::Asked,
-            keys: UniqueKeys::new(process),
+            keys: UniqueKeys::new(process_name()),
             settled: Vec::new(),
             entry: BytesMut::new(),
             sends: Vec::new(),
@@ -278,6 +276,14 @@ impl Sink {
             (None, Greeting::Asked) => {}
         }
     }
+}
+
+/// What tells the ids that a producer gives from those of all others.
+fn process_name() -> [u8; 10] {
+    let mut process = [0; 10];
+    process[..4].copy_from_slice(&std::process::id().to_be_bytes());
+    process[4..].fill_with(|| fastrand::u8(..));
+    process
 }
 
 /// Writes a message as a batch entry, with an id of its own.

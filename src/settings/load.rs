@@ -4,12 +4,14 @@
 //! show a secret: what it shows of a file has them hidden.
 
 mod api;
+mod credentials;
 mod http;
 mod lmq;
 mod login;
 mod mqtt;
 mod rocketmq;
 mod secrets;
+mod tokens;
 mod url;
 
 use std::{
@@ -21,7 +23,7 @@ use std::{
 };
 
 use self::secrets::{hide_secrets, secret};
-use super::{Limits, Secret, Settings, TlsFiles};
+use super::{Credentials, Limits, Secret, Settings, TlsFiles};
 use crate::{
     diagnostic::{At, Fault, Faults, Source},
     toml_reader::{Found, Node, Table, parse},
@@ -107,12 +109,15 @@ pub fn load(path: &Path, text: &str, environment: &Environment, faults: &Faults)
         unreachable!("a document is a table");
     };
     let http = http::listeners(&root, &context);
+    let rocketmq = brokers(&root, "rocketmq", |name, table| rocketmq::cluster(name, table, &context));
+    let (lmq, credentials) = lmq::access(&root, &context, &http, &rocketmq);
     let settings = Settings {
         mappings: context.path(&root, "mappings").map_or_else(|| context.folder.join("mappings"), |path| path.value),
         data_dir: context.path(&root, "data_dir").map_or_else(|| context.folder.join("data"), |path| path.value),
         mqtt: brokers(&root, "mqtt", |name, table| mqtt::broker(name, table, &context)),
-        rocketmq: brokers(&root, "rocketmq", |name, table| rocketmq::cluster(name, table, &context)),
-        lmq: lmq::access(&root, &context, http.lmq.is_some()),
+        rocketmq,
+        lmq,
+        credentials: Arc::new(credentials),
         http,
         limits: limits(&root),
         stop_deadline: root.duration("stop_deadline", &STOP_DEADLINES).map_or(STOP_DEADLINE, |found| found.value),
@@ -123,6 +128,11 @@ pub fn load(path: &Path, text: &str, environment: &Environment, faults: &Faults)
     }
     root.finish();
     settings
+}
+
+/// Reads a credentials file again. What is returned may be used only when no error was noted.
+pub fn load_credentials(path: &Path, environment: &Environment, faults: &Faults) -> Credentials {
+    credentials::read_again(path, environment, faults)
 }
 
 fn apply_overrides(document: &mut Node, environment: &Environment, faults: &Faults) {

@@ -1,6 +1,6 @@
 //! The source of a status route: what a broker says of its clients, by MQTT or by webhook, and the notices made of it.
 
-use super::{Shared, presence::groups};
+use super::Shared;
 use crate::{
     delivery::{SourceLink, source_link},
     mapping::{FromEvents, Via},
@@ -18,7 +18,7 @@ pub(super) async fn run(from: &FromEvents, route: &str, settings: &Settings, sha
         adapter: from.adapter,
         grace: from.grace,
         grouped: from.grouped,
-        groups: groups(settings),
+        credentials: shared.credentials.clone(),
         session: match &from.via {
             Via::Mqtt(session) => Some(session.client_id.clone()),
             Via::Webhook => None,

@@ -18,17 +18,15 @@ use tokio::{
 };
 use tracing::{info, warn};
 
+use super::Shared;
 use crate::{
     clock::epoch_millis,
     delivery::Tailed,
     mapping::{From, Route, To, translation::Translated},
     message::{Message, Topic},
-    presence::{
-        arrivals::Arrivals,
-        board::{Board, Groups},
-    },
+    presence::board::{Board, Groups},
     rocketmq::tail,
-    settings::{RocketMqCluster, Settings},
+    settings::{Credentials, RocketMqCluster, Settings},
     telemetry::Telemetry,
 };
 
@@ -45,19 +43,22 @@ pub(super) const LAST_SNAPSHOT: Duration = Duration::from_secs(2);
 /// The topics that are read, each on its cluster, with the routes that write there.
 type Topics = BTreeMap<String, (Arc<RocketMqCluster>, BTreeSet<String>)>;
 
+/// A piece of a topic, by its name.
+type Piece = (String, Tailed);
+
 /// Keeps a board until its task is ended: `routes` are those that run, each time that they change.
 pub(super) async fn keep(
-    board: Arc<Board>,
+    shared: Shared,
     settings: Arc<Settings>,
     telemetry: Telemetry,
-    arrivals: Arrivals,
     mut routes: mpsc::Receiver<Vec<Arc<Route>>>,
 ) {
+    let (board, mut credentials) = (shared.board.clone(), shared.credentials.clone());
     let path = settings.data_dir.join("presence.snapshot");
     restore(&board, &path);
     let (told, mut heard) = mpsc::channel(WAITING);
     let mut tails = JoinSet::new();
-    let (mut read, mut faults) = (Topics::new(), BTreeMap::new());
+    let (mut read, mut faults, mut running) = (Topics::new(), BTreeMap::new(), Vec::new());
     let (mut tick, mut snapshot) = (interval(TICK), interval(SNAPSHOT));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     snapshot.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -65,19 +66,11 @@ pub(super) async fn keep(
         tokio::select! {
             routes = routes.recv() => {
                 let Some(routes) = routes else { break };
-                let (groups, topics) = follow(&settings, &routes);
-                board.follow(groups);
-                let places = |topics: &Topics| -> Vec<_> { topics.iter().map(|(topic, (_, by))| (topic.clone(), by.clone())).collect() };
-                if places(&topics) != places(&read) {
-                    tails.abort_all();
-                    while tails.join_next().await.is_some() {}
-                    while heard.try_recv().is_ok() {}
-                    for (topic, (cluster, routes)) in &topics {
-                        let arrived = { let (arrivals, routes) = (arrivals.clone(), routes.clone()); async move { arrivals.of_all(&routes).await } };
-                        tail(&mut tails, &board, topic, cluster, arrived, &told);
-                    }
-                }
-                read = topics;
+                running = routes;
+                read = begin(&shared, &running, read, (&mut tails, &mut heard, &told)).await;
+            }
+            Ok(()) = credentials.changed() => {
+                read = begin(&shared, &running, read, (&mut tails, &mut heard, &told)).await;
             }
             Some((topic, tailed)) = heard.recv() => {
                 say(&mut faults, &topic, &tailed);
@@ -91,6 +84,33 @@ pub(super) async fn keep(
         }
     }
     save(&board, &path).await;
+}
+
+/// Reads what is to be read by now, where that is not what is `read` already.
+async fn begin(
+    shared: &Shared,
+    routes: &[Arc<Route>],
+    read: Topics,
+    (tails, heard, told): (&mut JoinSet<()>, &mut mpsc::Receiver<Piece>, &mpsc::Sender<Piece>),
+) -> Topics {
+    let Shared { board, credentials, arrivals, .. } = shared;
+    let current = credentials.borrow().clone();
+    let (groups, topics) = follow(&current, routes);
+    board.follow(groups);
+    let writers = |topics: &Topics| -> BTreeMap<_, _> {
+        topics.iter().map(|(topic, (_, routes))| (topic.clone(), routes.clone())).collect()
+    };
+    if writers(&topics) != writers(&read) {
+        tails.abort_all();
+        while tails.join_next().await.is_some() {}
+        while heard.try_recv().is_ok() {}
+        for (topic, (cluster, routes)) in &topics {
+            let (arrivals, routes) = (arrivals.clone(), routes.clone());
+            let arrived = async move { arrivals.of_all(&routes).await };
+            tail(tails, board, topic, cluster, arrived, told);
+        }
+    }
+    topics
 }
 
 /// Says once why the notices of a topic cannot be read, and once that they can.
@@ -117,7 +137,7 @@ fn tail(
     topic: &str,
     cluster: &Arc<RocketMqCluster>,
     arrived: impl Future<Output = ()> + Send + 'static,
-    told: &mpsc::Sender<(String, Tailed)>,
+    told: &mpsc::Sender<Piece>,
 ) {
     let from = tail::From {
         cluster: cluster.clone(),
@@ -141,9 +161,10 @@ fn tail(
 }
 
 /// Where the notices of all groups that may be asked for are.
-fn follow(settings: &Settings, routes: &[Arc<Route>]) -> (Groups, Topics) {
+fn follow(credentials: &Credentials, routes: &[Arc<Route>]) -> (Groups, Topics) {
     let (mut all, mut topics) = (Groups::new(), Topics::new());
-    for group in groups(settings) {
+    let groups: BTreeSet<String> = credentials.asked_groups().map(str::to_owned).collect();
+    for group in groups {
         let mut of_group = BTreeSet::new();
         for route in routes {
             if let (From::Events(_), To::RocketMq { cluster }) = (&route.from, &route.to)
@@ -162,11 +183,6 @@ fn follow(settings: &Settings, routes: &[Arc<Route>]) -> (Groups, Topics) {
         }
     }
     (all, topics)
-}
-
-/// The groups that some access key may ask for.
-pub(super) fn groups(settings: &Settings) -> BTreeSet<String> {
-    settings.lmq.access_keys.values().flat_map(|key| key.groups.iter().cloned()).collect()
 }
 
 /// The topic of a group's notices.

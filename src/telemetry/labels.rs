@@ -53,3 +53,15 @@ pub(super) struct ReasonLabel {
     pub(super) route: String,
     pub(super) reason: String,
 }
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct LoginLabel {
+    pub(super) form: &'static str,
+    pub(super) mode: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RefusalLabel {
+    pub(super) form: &'static str,
+    pub(super) reason: &'static str,
+}

@@ -59,9 +59,9 @@ impl World {
             rocketmq.create_topic(topic, 4).await;
         }
         let settings = settings_at(rmqtt.port, &rocketmq.servers())
-            + "[lmq]\ninstance = \"mqtt-x\"\n\
-               [[lmq.access_key]]\nid = \"AK\"\nsecret = { env = \"SECRET\" }\ngroups = \"GID_java\"\n";
+            + "[lmq]\ninstance = \"mqtt-x\"\ncredentials = \"credentials.toml\"\n";
         let mut bridge = Bridge::new(&settings, MAPPING);
+        bridge.credentials("[[access_key]]\nid = \"AK\"\nsecret = { env = \"SECRET\" }\ngroups = \"GID_java\"\n");
         let query = free_port();
         bridge.set("SECRET", "SK");
         bridge.set("ROCKETBRIDGE__HTTP__LMQ", &format!("127.0.0.1:{query}"));

@@ -121,14 +121,15 @@ async fn an_offline_target_gets_later_only_what_is_said_to_be_kept() {
     let rocketmq = RocketMq::shared().await;
     rocketmq.create_topic(topic, 4).await;
     rocketmq.create_topic("GID_p2p_MQTT", 4).await;
-    let settings = crate::servers::bridge::settings(&mosquitto, rocketmq)
-        + "[[lmq.access_key]]\nid = \"AK\"\nsecret = { env = \"SECRET\" }\ngroups = \"GID_p2p\"\n";
+    let settings =
+        crate::servers::bridge::settings(&mosquitto, rocketmq) + "[lmq]\ncredentials = \"credentials.toml\"\n";
     let mapping = format!(
         "[[status]]\nname = \"who\"\nfrom.events = \"mosquitto\"\n\
          [[route]]\nname = \"{topic}-down\"\nfrom.rocketmq = \"{topic}\"\nto.mqtt = \"{topic}{{subtopic}}\"\n\
          to.offline = \"drop\"\n"
     );
     let mut bridge = Bridge::new(&settings, &mapping);
+    bridge.credentials("[[access_key]]\nid = \"AK\"\nsecret = { env = \"SECRET\" }\ngroups = \"GID_p2p\"\n");
     bridge.set("SECRET", "secret");
     bridge.run();
     bridge.ready().await;

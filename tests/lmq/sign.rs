@@ -15,7 +15,12 @@ url = "mqtt://127.0.0.1:1"
 client_id = "GID_Test@@@bridge"
 login = { mode = "token", access_key = "AK", instance = "mqtt-xxxxx", token = { command = ["sh", "-c", "printf 'RW|of-%s' $ROCKETBRIDGE_CLIENT_ID"] } }
 
-[[lmq.access_key]]
+[lmq]
+credentials = "credentials.toml"
+"#;
+
+const CREDENTIALS: &str = r#"
+[[access_key]]
 id = "YYYYY"
 secret = { env = "SK" }
 groups = ["GID_Test"]
@@ -25,6 +30,7 @@ groups = ["GID_Test"]
 fn sign(arguments: &[&str]) -> (Vec<String>, String, i32) {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("rocketbridge.toml"), SETTINGS).unwrap();
+    fs::write(folder.path().join("credentials.toml"), CREDENTIALS).unwrap();
     fs::write(folder.path().join("secret"), "XXXXX\n").unwrap();
     fs::write(folder.path().join("tokens"), "R|123|W|abcd\n").unwrap();
     let mut command = Command::new(bridge::binary());
@@ -112,7 +118,7 @@ fn what_cannot_be_signed_is_said_with_what_to_do() {
     for (arguments, code, says) in [
         (&["text", "x", "--secret-env", "NONE"][..], 1, "`NONE` is not set"),
         (&["text", "x", "--secret-file", "none"], 1, "cannot read `none`"),
-        (&["text", "x", "--access-key", "AK"], 1, "no `[[lmq.access_key]]` with the id `AK`"),
+        (&["text", "x", "--access-key", "AK"], 1, "no `[[access_key]]` with the id `AK`"),
         (&["login", "a", "--broker", "none"], 1, "no `[mqtt.none]`"),
         (
             &["login", "a", "--mode", "token", "--access-key", "A", "--instance", "x", "--token-env", "SK"],

@@ -22,10 +22,13 @@ const KEY: (&str, &str) = ("load", "load-secret");
 const PAGE: usize = 1_000;
 const BATCH: usize = 10;
 
-/// The settings that let it ask for a group.
-pub fn settings(group: &str) -> String {
+/// The settings that name a file of [`credentials`].
+pub const SETTINGS: &str = "\n[lmq]\ncredentials = \"credentials.toml\"\n";
+
+/// The credentials that let it ask for a group.
+pub fn credentials(group: &str) -> String {
     let (id, secret) = KEY;
-    format!("\n[[lmq.access_key]]\nid = {id:?}\nsecret = {secret:?}\ngroups = [{group:?}]\n")
+    format!("[[access_key]]\nid = {id:?}\nsecret = {secret:?}\ngroups = [{group:?}]\n")
 }
 
 /// A connection to the status query.

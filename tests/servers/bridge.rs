@@ -121,6 +121,11 @@ impl Bridge {
         fs::write(self.folder.join("mappings/test.toml"), mapping).expect("write a mapping file");
     }
 
+    /// Writes or replaces its credentials file, which its settings must name.
+    pub fn credentials(&self, credentials: &str) {
+        fs::write(self.folder.join("credentials.toml"), credentials).expect("write a credentials file");
+    }
+
     /// Starts the process, after a kill or a stop too; does not wait for anything.
     pub fn run(&mut self) {
         assert!(self.process.is_none(), "the bridge runs already");

@@ -50,7 +50,8 @@ impl World {
         let (mut mosquitto, rocketmq) = tokio::join!(Mosquitto::start(&telling), RocketMq::start(&options));
         rocketmq.create_topic(TOPIC, 8).await;
         let route = "[[status]]\nname = \"who\"\nfrom = { events = \"mosquitto\" }\nto.rocketmq = \"{group}_MQTT\"\n";
-        let mut bridge = Bridge::new(&(settings(&mosquitto, &rocketmq) + &asker::settings(GROUP)), route);
+        let mut bridge = Bridge::new(&(settings(&mosquitto, &rocketmq) + asker::SETTINGS), route);
+        bridge.credentials(&asker::credentials(GROUP));
         let query = free_port();
         bridge.set("ROCKETBRIDGE__HTTP__LMQ", &format!("127.0.0.1:{query}"));
         bridge.run();

@@ -15,7 +15,7 @@ use crate::{
         },
         source,
     },
-    settings::{MqttBroker, RocketMqCluster},
+    settings::{MqttBroker, RocketMqCluster, TokenSettings, TokenTopic},
 };
 
 /// What was found, in words, and whether all of it will do.
@@ -34,7 +34,8 @@ pub(super) async fn connect(configuration: &Configuration) -> Findings {
         }
     }
     for cluster in configuration.settings.rocketmq.values() {
-        let topics = Topics::of(cluster, routes);
+        let mut topics = Topics::of(cluster, routes);
+        topics.of_tokens(cluster, configuration.settings.lmq.tokens.as_ref());
         if !topics.is_empty() {
             rocketmq(cluster, &topics, &mut findings).await;
         }
@@ -169,6 +170,16 @@ impl Topics {
             }
         }
         topics
+    }
+
+    /// What replicas tell each other of tokens is written and read.
+    fn of_tokens(&mut self, cluster: &RocketMqCluster, service: Option<&TokenSettings>) {
+        let topic = service.and_then(|service| service.topic.as_ref());
+        if let Some(TokenTopic { topic, .. }) = topic.filter(|topic| topic.cluster.name == cluster.name) {
+            for side in [&mut self.read, &mut self.written] {
+                side.entry(topic.clone()).or_default().push("`lmq.tokens`".to_owned());
+            }
+        }
     }
 
     fn is_empty(&self) -> bool {

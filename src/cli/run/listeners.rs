@@ -9,19 +9,28 @@ use tracing::{error, info};
 use crate::{
     clock::epoch_millis,
     http::{self, tls::Tls},
+    logins::Logins,
     presence::{board::Board, webhook::Doors},
-    settings::Settings,
+    settings::{CurrentCredentials, Settings},
     status::Status,
     telemetry::Telemetry,
+    tokens::Tokens,
 };
+
+/// What there is to ask and to post to.
+pub(super) struct Asked<'a> {
+    pub(super) status: &'a Status,
+    pub(super) telemetry: &'a Telemetry,
+    pub(super) doors: &'a Doors,
+    pub(super) board: &'a Arc<Board>,
+    pub(super) tokens: &'a Option<Arc<Tokens>>,
+}
 
 /// Opens those that the settings name.
 pub(super) async fn open(
     settings: &Settings,
-    status: &Status,
-    telemetry: &Telemetry,
-    doors: &Doors,
-    board: &Arc<Board>,
+    credentials: &CurrentCredentials,
+    Asked { status, telemetry, doors, board, tokens }: Asked<'_>,
 ) -> anyhow::Result<Vec<JoinHandle<()>>> {
     let http = &settings.http;
     let tls = || http.tls.as_ref().map(Tls::open).transpose().context("`http.tls` cannot be used");
@@ -30,23 +39,26 @@ pub(super) async fn open(
     if let Some(address) = http.admin {
         let (listener, address) = bind(address, "admin").await?;
         info!("live, ready and metrics on http://{address}/");
-        let (status, telemetry) = (status.clone(), telemetry.clone());
-        listeners.push(tokio::spawn(async move { ended("admin", http::serve(listener, status, telemetry).await) }));
+        let shown = http::Shown { status: status.clone(), telemetry: telemetry.clone(), tokens: tokens.clone() };
+        listeners.push(tokio::spawn(async move { ended("admin", http::serve(listener, shown).await) }));
     }
     if let Some(address) = http.lmq {
         let (listener, address) = bind(address, "lmq").await?;
-        info!("status query on {scheme}://{address}/");
-        let (tls, lmq, board) = (tls()?, settings.lmq.clone(), board.clone());
+        info!("status query{} on {scheme}://{address}/", if tokens.is_some() { " and token service" } else { "" });
+        let (tls, board, tokens) = (tls()?, board.clone(), tokens.clone());
+        let known = (settings.lmq.instance.clone(), credentials.clone());
         listeners.push(tokio::spawn(async move {
-            ended("lmq", http::lmq::serve(listener, tls, lmq, board, epoch_millis).await);
+            ended("lmq", http::lmq::serve(listener, tls, known, board, tokens, epoch_millis).await);
         }));
     }
     if let Some(hooks) = &http.hooks {
         let (listener, address) = bind(hooks.address, "hooks").await?;
-        info!("events of clients on {scheme}://{address}/events/ROUTE");
+        let logins = if settings.lmq.credentials.is_some() { ", logins on /login/FORM/BROKER/user" } else { "" };
+        info!("events of clients on {scheme}://{address}/events/ROUTE{logins}");
         let (tls, doors, secret) = (tls()?, doors.clone(), hooks.secret.clone());
+        let logins = Logins::new(settings, credentials.clone(), tokens.clone(), telemetry.clone(), epoch_millis);
         listeners.push(tokio::spawn(async move {
-            ended("hooks", http::hooks::serve(listener, tls, doors, secret).await);
+            ended("hooks", http::hooks::serve(listener, tls, doors, Arc::new(logins), secret).await);
         }));
     }
     Ok(listeners)

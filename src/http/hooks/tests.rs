@@ -13,7 +13,12 @@ use crate::{
 const EVENT: &str = r#"{"clientId":"GID_a@@@1","event":"connect"}"#;
 
 /// Posts once, and gives the status and the body.
-async fn posted(address: std::net::SocketAddr, path: &str, headers: &str, body: &str) -> (u16, String) {
+pub(in crate::http) async fn posted(
+    address: std::net::SocketAddr,
+    path: &str,
+    headers: &str,
+    body: &str,
+) -> (u16, String) {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let length = body.len();
     let head =
@@ -31,7 +36,8 @@ async fn a_post_is_answered_by_what_became_of_it() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let doors = Doors::default();
-    tokio::spawn(serve(listener, None, doors.clone(), Some(Secret::new("s3cret"))));
+    let logins = Arc::new(crate::logins::fixtures::logins());
+    tokio::spawn(serve(listener, None, doors.clone(), logins, Some(Secret::new("s3cret"))));
     let (link, mut route) = source_link(Telemetry::default().route("s", "webhook", "main", "file").source.clone());
     tokio::spawn(webhook::run(doors.open("s", Adapter::Generic), link));
     tokio::spawn(async move {
@@ -45,6 +51,10 @@ async fn a_post_is_answered_by_what_became_of_it() {
         ("/events/s", key, EVENT, 200, "ok"),
         ("/events/s", "", EVENT, 401, "missing or wrong"),
         ("/events/s", "authorization: Bearer s3cre\r\n", EVENT, 401, "missing or wrong"),
+        // `any:s3cret` and `any:s3cre`
+        ("/events/s", "authorization: Basic YW55OnMzY3JldA==\r\n", EVENT, 200, "ok"),
+        ("/events/s", "authorization: Basic YW55OnMzY3Jl\r\n", EVENT, 401, "missing or wrong"),
+        ("/events/s", "authorization: Basic s3cret\r\n", EVENT, 401, "missing or wrong"),
         ("/events/s", key, "{", 400, "JSON"),
         ("/events/other", key, EVENT, 404, "no status route"),
         ("/", key, EVENT, 404, "post to /events/ROUTE"),

@@ -3,7 +3,7 @@ use std::time::Duration;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
-    sync::broadcast,
+    sync::{broadcast, watch},
     time::timeout,
 };
 
@@ -11,7 +11,7 @@ use super::*;
 use crate::{
     lmq::signature::{is_valid, sign},
     presence::ask::Change,
-    settings::{AccessKey, Secret},
+    settings::{Clients, Credential, Credentials, Permission, Secret},
 };
 
 /// The contract's vector, section 8: every example of the document is asked at its time and with its key.
@@ -65,11 +65,13 @@ fn change(client_id: &str, online: u32) -> Change {
 async fn listen() -> (String, broadcast::Sender<Change>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let key = AccessKey { secret: Secret::new(SECRET), groups: ["GID_Test".to_owned()].into() };
-    let lmq = Lmq { instance: Some("mqtt-xxxxx".into()), access_keys: [("YYYYY".to_owned(), key)].into() };
+    let clients = Clients { groups: ["GID_Test".to_owned()].into(), ..Clients::default() };
+    let key = Credential { secret: Secret::new(SECRET), clients, permission: Permission::default() };
+    let credentials = Credentials { access_keys: [("YYYYY".to_owned(), key)].into(), ..Credentials::default() };
+    let known = watch::channel(Arc::new(credentials)).1;
     let changes = broadcast::Sender::new(16);
     let fake = Arc::new(Fake { changes: changes.clone() });
-    tokio::spawn(serve(listener, None, lmq, fake, || NOW));
+    tokio::spawn(serve(listener, None, (Some("mqtt-xxxxx".into()), known), fake, None, || NOW));
     (address, changes)
 }
 
@@ -222,7 +224,7 @@ async fn feeds_are_bounded_and_give_their_place_back() {
 }
 
 /// What the document shows: a line to type, and what it prints.
-fn examples(page: &str) -> Vec<(&str, String)> {
+pub(in crate::http) fn examples(page: &str) -> Vec<(&str, String)> {
     let mut found: Vec<(&str, String)> = Vec::new();
     for block in page.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next()) {
         for line in block.lines() {
@@ -237,7 +239,7 @@ fn examples(page: &str) -> Vec<(&str, String)> {
 }
 
 /// The part of a line between two others.
-fn between<'a>(line: &'a str, before: &str, after: &str) -> &'a str {
+pub(in crate::http) fn between<'a>(line: &'a str, before: &str, after: &str) -> &'a str {
     let rest = line.split_once(before).unwrap_or_else(|| panic!("no {before} in {line}")).1;
     rest.split_once(after).unwrap_or_else(|| panic!("no {after} in {line}")).0
 }

@@ -1,14 +1,23 @@
 use super::*;
-use crate::{lmq::signature::sign, settings::Secret};
+use crate::{
+    lmq::signature::sign,
+    settings::{Clients, Permission, Secret},
+};
 
 const NOW: u64 = 1_566_000_000_000;
 /// The contract's vector, section 8.
 const VECTOR: &str = "ghnUW05VdKAxx1AjgcB5iZjCqeU=";
 
-fn lmq() -> Lmq {
-    let key = |secret: &str, group: &str| AccessKey { secret: Secret::new(secret), groups: [group.to_owned()].into() };
+const INSTANCE_ID: Option<&str> = Some("mqtt-xxxxx");
+
+fn credentials() -> Credentials {
+    let key = |secret: &str, group: &str| Credential {
+        secret: Secret::new(secret),
+        clients: Clients { groups: [group.to_owned()].into(), ..Clients::default() },
+        permission: Permission::default(),
+    };
     let access_keys = [("YYYYY".to_owned(), key("XXXXX", "GID_Test")), ("other".to_owned(), key("o", "GID_Other"))];
-    Lmq { instance: Some("mqtt-xxxxx".into()), access_keys: access_keys.into() }
+    Credentials { access_keys: access_keys.into(), ..Credentials::default() }
 }
 
 /// Parameters as they come out of a URL, signed with a secret unless a signature is among them.
@@ -39,7 +48,7 @@ fn query(changes: &[(&'static str, &'static str)]) -> Vec<(String, String)> {
 }
 
 fn refused(kind: Kind, parameters: &[(String, String)], now: u64) -> (u8, u16, String) {
-    match check(kind, parameters, &lmq(), now) {
+    match check(kind, parameters, INSTANCE_ID, &credentials(), now) {
         Ok(question) => panic!("{parameters:?} is {question:?}"),
         Err(refusal) => (refusal.code(), refusal.http_status(), refusal.to_string()),
     }
@@ -49,11 +58,16 @@ fn refused(kind: Kind, parameters: &[(String, String)], now: u64) -> (u8, u16, S
 fn the_vector_of_the_contract_is_answered() {
     for signature in [VECTOR, "-"] {
         let parameters = query(&[(SIGNATURE, signature)]);
-        assert_eq!(check(Kind::Client, &parameters, &lmq(), NOW), Ok(Question::Client("GID_Test@@@0001")));
+        assert_eq!(
+            check(Kind::Client, &parameters, INSTANCE_ID, &credentials(), NOW),
+            Ok(Question::Client("GID_Test@@@0001"))
+        );
     }
-    let unset = Lmq { instance: None, ..lmq() };
     let parameters = query(&[(INSTANCE, "any")]);
-    assert!(check(Kind::Client, &parameters, &unset, NOW).is_ok(), "an instance that is not set is not looked at");
+    assert!(
+        check(Kind::Client, &parameters, None, &credentials(), NOW).is_ok(),
+        "an instance that is not set is not looked at"
+    );
 }
 
 #[test]
@@ -63,7 +77,7 @@ fn a_plus_of_the_signature_may_have_become_a_space() {
     let signature = &mut parameters.last_mut().unwrap().1;
     assert!(signature.contains('+'), "choose a time whose signature has a plus: {signature}");
     *signature = signature.replace('+', " ");
-    assert!(check(Kind::Client, &parameters, &lmq(), now).is_ok());
+    assert!(check(Kind::Client, &parameters, INSTANCE_ID, &credentials(), now).is_ok());
 }
 
 #[test]
@@ -105,7 +119,7 @@ fn a_parameter_is_given_once_but_for_the_clients_of_a_batch() {
         signed("XXXXX", &fixed.into_iter().chain(ids).collect::<Vec<_>>())
     };
     let parameters = batch(10);
-    let Ok(Question::Clients(clients)) = check(Kind::Clients, &parameters, &lmq(), NOW) else {
+    let Ok(Question::Clients(clients)) = check(Kind::Clients, &parameters, INSTANCE_ID, &credentials(), NOW) else {
         panic!("ten are a batch");
     };
     assert_eq!((clients.len(), clients[9]), (10, "GID_Test@@@9"));
@@ -143,7 +157,7 @@ fn a_timestamp_counts_for_five_minutes_either_way() {
         (0, false),
         (u64::MAX, false),
     ] {
-        match check(Kind::Client, &query(&[]), &lmq(), now) {
+        match check(Kind::Client, &query(&[]), INSTANCE_ID, &credentials(), now) {
             Ok(_) => assert!(fine, "{now}"),
             Err(refusal) => assert_eq!((refusal.code(), refusal.http_status(), fine), (4, 403, false), "{now}"),
         }
@@ -188,12 +202,15 @@ fn nothing_is_told_before_the_signature_is_right() {
 #[test]
 fn groups_are_asked_for_by_their_name_and_listed_in_pages() {
     let group = query(&[(RESOURCE, "GID_Test")]);
-    assert_eq!(check(Kind::Group, &group, &lmq(), NOW), Ok(Question::Group("GID_Test")));
-    assert_eq!(check(Kind::GroupChanges, &group, &lmq(), NOW), Ok(Question::GroupChanges("GID_Test")));
+    assert_eq!(check(Kind::Group, &group, INSTANCE_ID, &credentials(), NOW), Ok(Question::Group("GID_Test")));
+    assert_eq!(
+        check(Kind::GroupChanges, &group, INSTANCE_ID, &credentials(), NOW),
+        Ok(Question::GroupChanges("GID_Test"))
+    );
     let page = |after, limit| Ok(Question::GroupClients { group: "GID_Test", after, limit });
-    assert_eq!(check(Kind::GroupClients, &group, &lmq(), NOW), page("", PAGE));
+    assert_eq!(check(Kind::GroupClients, &group, INSTANCE_ID, &credentials(), NOW), page("", PAGE));
     let next = query(&[(RESOURCE, "GID_Test"), (AFTER, "GID_Test@@@7"), (LIMIT, "1000")]);
-    assert_eq!(check(Kind::GroupClients, &next, &lmq(), NOW), page("GID_Test@@@7", PAGE_MAX));
+    assert_eq!(check(Kind::GroupClients, &next, INSTANCE_ID, &credentials(), NOW), page("GID_Test@@@7", PAGE_MAX));
     let first = query(&[(RESOURCE, "GID_Test"), (AFTER, "")]);
-    assert_eq!(check(Kind::GroupClients, &first, &lmq(), NOW), page("", PAGE));
+    assert_eq!(check(Kind::GroupClients, &first, INSTANCE_ID, &credentials(), NOW), page("", PAGE));
 }

@@ -10,7 +10,7 @@ use crate::{
 /// Only RocketMQ's messages say whether they are to be kept for a client (LMQ-5.4), and only notices that are read say who
 /// is offline.
 pub(super) fn presence_is_known(drafts: &[Draft], settings: &Settings, faults: &Faults) {
-    let groups = settings.lmq.access_keys.values().any(|key| !key.groups.is_empty());
+    let groups = settings.credentials.asked_groups().next().is_some();
     let is_status =
         |draft: &Draft| draft.source.as_ref().is_some_and(|source| matches!(source.from, Some(From::Events(_))));
     let notices = drafts.iter().any(is_status);
@@ -26,7 +26,7 @@ pub(super) fn presence_is_known(drafts: &[Draft], settings: &Settings, faults: &
             (message, "add one for the broker that the clients are on")
         } else if !groups {
             let message = "nobody is known to be offline: no group is followed";
-            (message, "name the clients' groups in the settings, in `groups` of a `[[lmq.access_key]]`")
+            (message, "name the clients' groups in the file of credentials, in `groups` of an `[[access_key]]`")
         } else {
             continue;
         };
@@ -36,23 +36,26 @@ pub(super) fn presence_is_known(drafts: &[Draft], settings: &Settings, faults: &
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
+    use std::{path::Path, sync::Arc};
 
     use crate::{
         mapping::{MappingFile, load},
-        settings::{self, Environment, Secret},
+        settings::{self, Credentials, Environment, Secret, Settings},
     };
 
     const ROUTE: &str =
         "[[route]]\nname = \"down\"\nfrom.rocketmq = \"ACE\"\nto.mqtt = \"ACE{subtopic}\"\nto.offline = \"drop\"\n";
     const STATUS: &str = "[[status]]\nname = \"s\"\nfrom.events = \"mosquitto\"\n";
-    const KEY: &str = "[[lmq.access_key]]\nid = \"AK\"\nsecret = { env = \"SK\" }\ngroups = \"GID_a\"\n";
 
-    fn report(settings: &str, text: &str) -> String {
+    fn key() -> Credentials {
+        Credentials::asking_for(["GID_a"])
+    }
+
+    fn report(credentials: Credentials, text: &str) -> String {
         let faults = super::Faults::default();
-        let settings = format!("[mqtt.edge]\nurl = \"mqtt://b\"\n[rocketmq.main]\nname_servers = \"ns\"\n{settings}");
-        let environment = Environment::from([("SK", "s")]);
-        let settings = settings::load(Path::new("s.toml"), &settings, &environment, &faults);
+        let settings = "[mqtt.edge]\nurl = \"mqtt://b\"\n[rocketmq.main]\nname_servers = \"ns\"\n";
+        let settings = settings::load(Path::new("s.toml"), settings, &Environment::default(), &faults);
+        let settings = Settings { credentials: Arc::new(credentials), ..settings };
         let file = MappingFile { path: "m.toml".into(), text: text.to_owned() };
         let mapping = load(&[file], &settings, &Secret::new("key"), &faults);
         assert!(faults.has_errors() || mapping.routes.iter().any(|route| route.drops_offline));
@@ -61,14 +64,14 @@ mod tests {
 
     #[test]
     fn a_route_that_drops_must_be_able_to_know() {
-        assert_eq!(report(KEY, &[ROUTE, STATUS].concat()), "");
-        let no_status = report(KEY, ROUTE);
+        assert_eq!(report(key(), &[ROUTE, STATUS].concat()), "");
+        let no_status = report(key(), ROUTE);
         assert!(no_status.contains("has a `[[status]]` route") && no_status.contains("m.toml:5"), "{no_status}");
-        assert!(report("", &[ROUTE, STATUS].concat()).contains("no group is followed"));
+        assert!(report(Credentials::default(), &[ROUTE, STATUS].concat()).contains("no group is followed"));
         let from_mqtt = ROUTE.replace("rocketmq = \"ACE\"", "mqtt = \"BEE/#\"");
-        assert!(report(KEY, &[&from_mqtt, STATUS].concat()).contains("LMQ-5.4"));
+        assert!(report(key(), &[&from_mqtt, STATUS].concat()).contains("LMQ-5.4"));
         let to_rocketmq = ROUTE.replace("to.mqtt = \"ACE{subtopic}\"", "to.rocketmq = \"BEE\"");
-        assert!(report(KEY, &[&to_rocketmq, STATUS].concat()).contains("no meaning for a sink on RocketMQ"));
+        assert!(report(key(), &[&to_rocketmq, STATUS].concat()).contains("no meaning for a sink on RocketMQ"));
     }
 
     #[test]
@@ -78,7 +81,7 @@ mod tests {
         let both = format!(
             "{text}order_by = \"{{dev}}\"\n[[route]]\nname = \"x\"\nfrom.rocketmq = \"Y\"\nto.shard_key = \"1\""
         );
-        let report = report("", &both);
+        let report = report(Credentials::default(), &both);
         assert!(report.contains("`order_by` has no effect beside `to.shard_key`"), "{report}");
         assert!(report.contains("`to.shard_key` has no meaning for a sink on MQTT"), "{report}");
     }

@@ -35,6 +35,22 @@ fn filters() -> impl Strategy<Value = String> {
         .prop_filter("a filter is not empty", |filter| !filter.is_empty())
 }
 
+/// All topics of up to four levels: more than any of [`filters`] looks at. No filter names a level `c`.
+fn all_topics() -> Vec<String> {
+    let mut all = vec![String::new()];
+    let mut longest = vec![None];
+    for _ in 0..4 {
+        let longer = |topic: &Option<String>| {
+            let before = topic.as_ref().map_or_else(String::new, |topic| format!("{topic}/"));
+            ["a", "b", "", "$x", "c"].map(|level| Some(format!("{before}{level}")))
+        };
+        longest = longest.iter().flat_map(longer).collect();
+        all.extend(longest.iter().flatten().cloned());
+    }
+    all.retain(|topic| !topic.is_empty());
+    all
+}
+
 proptest! {
     #[test]
     fn a_pattern_matches_what_mqtt_says(filter in filters(), topic in topics()) {
@@ -50,6 +66,27 @@ proptest! {
         let both = a.matches(&topic) && b.matches(&topic);
         prop_assert_eq!(a.intersection(&b).is_some_and(|shared| shared.matches(&topic)), both);
         prop_assert_eq!(a.overlaps(&b), b.overlaps(&a));
+    }
+
+    #[test]
+    fn a_filter_covers_another_when_it_matches_all_that_the_other_does(a in filters(), b in filters()) {
+        let (a, b) = (Pattern::plain(&a).unwrap(), Pattern::plain(&b).unwrap());
+        let all = all_topics().iter().all(|topic| a.matches(topic) || !b.matches(topic));
+        // `/#` also holds the empty topic, which nobody can publish to.
+        if b.filter() != "/#" || a.covers(&b) {
+            prop_assert_eq!(a.covers(&b), all, "{} {}", a.filter(), b.filter());
+        }
+    }
+
+    #[test]
+    fn a_plain_filter_is_one_without_captures(text in "[a{}+#/$\u{e9}\u{1}]{0,8}") {
+        let plain = Pattern::plain(&text);
+        let escaped = Pattern::parse(&text.replace('{', "{{").replace('}', "}}"));
+        prop_assert_eq!(plain.is_some(), escaped.is_ok());
+        if let Some(plain) = plain {
+            prop_assert_eq!(plain.filter(), &text);
+            prop_assert_eq!(plain.matches("a/{}/$"), naive_matches(&text, "a/{}/$"));
+        }
     }
 
     #[test]

@@ -95,6 +95,24 @@ impl Source {
         self.tell(note, clients);
     }
 
+    /// Has the views of a group know of gaps, and of the one that there is.
+    pub(super) fn concern(&mut self, group: &str) {
+        if self.groups.contains(group) {
+            return;
+        }
+        self.groups.insert(group.to_owned());
+        self.journal.group(group);
+        if let (Some(until), true) = (self.lifeline.known().gap, self.options.grouped) {
+            self.tell(&Note::Gap { source: self.options.route.clone(), until }, vec![of_group(group)]);
+        }
+    }
+
+    /// [`Self::concern`] for all groups that are asked for now.
+    pub(super) fn concern_asked(&mut self) {
+        let credentials = self.options.credentials.borrow().clone();
+        credentials.asked_groups().for_each(|group| self.concern(group));
+    }
+
     pub(super) fn tell(&mut self, note: &Note, clients: Vec<String>) {
         let first = self.open(Event::default(), clients.len());
         for (ticket, client_id) in (first..).zip(clients) {

@@ -1,12 +1,13 @@
 mod lists;
 
-use tokio::time::timeout;
+use tokio::{sync::watch, time::timeout};
 
 use super::*;
 use crate::{
     delivery::{SourceLink, source_link},
     lmq::notice::EventType,
     message::Qos,
+    settings::Credentials,
     telemetry::Telemetry,
 };
 
@@ -21,13 +22,14 @@ struct Bench {
     running: tokio::task::JoinHandle<std::io::Result<()>>,
 }
 
+/// Credentials with an access key that asks for groups.
 fn options() -> Options {
     Options {
         route: "s".into(),
         adapter: Adapter::Mosquitto,
         grace: Some(Duration::from_secs(30)),
         grouped: true,
-        groups: BTreeSet::from(["GID_a".to_owned()]),
+        credentials: watch::channel(Arc::new(Credentials::asking_for(["GID_a"]))).1,
         session: Some("bridge-s".into()),
         webhook: false,
         api: None,
@@ -325,5 +327,21 @@ async fn a_route_has_arrived_when_what_was_missed_is_stored() {
     assert!(arrived().await.is_err(), "what it told is not stored");
     bench.stored(&came);
     assert!(arrived().await.is_ok());
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_group_that_is_asked_for_later_is_told_of_the_gap_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sender, credentials) = watch::channel(Arc::new(Credentials::asking_for(["GID_a"])));
+    let mut bench = Bench::with(Options { credentials, ..options() }, folder.path(), true);
+    let gap = bench.told(1).await;
+    assert_eq!(gap[0].1.client_id.as_deref(), Some("GID_a@@@"));
+    bench.stored(&gap);
+    sender.send_replace(Arc::new(Credentials::asking_for(["GID_a", "GID_b"])));
+    let late = bench.told(1).await;
+    assert_eq!(late[0].1.client_id.as_deref(), Some("GID_b@@@"));
+    assert_eq!(late[0].1.payload, gap[0].1.payload, "the same gap");
+    bench.stored(&late);
     bench.stop().await;
 }

@@ -1,19 +1,38 @@
 //! Secrets: where they come from, and how they are kept out of what is shown.
 
 use super::Context;
-use crate::{diagnostic::Fault, toml_reader::Table};
+use crate::{
+    diagnostic::Fault,
+    toml_reader::{Found, Table},
+};
+
+/// A secret, by where it is kept.
+pub(super) enum Kept {
+    /// In the environment, or in a file of its own.
+    Elsewhere(String),
+    /// In this very file, as plain text.
+    Here(Found<String>),
+}
 
 /// A secret: `{ env = "NAME" }`, `{ file = "path" }`, or plain text, which is warned of.
 pub(super) fn secret(table: &Table<'_>, key: &'static str, context: &Context<'_>) -> Option<String> {
-    let at = table.key_at(key)?;
-    if table.is_text(key) {
-        let text = table.filled_text(key)?;
-        if !table.is_override(key) {
+    match find_secret(table, key, context)? {
+        Kept::Elsewhere(text) => Some(text),
+        Kept::Here(text) => {
             let message = format!("`{}` is a secret in a plain file", table.name(key));
             let fault = Fault::warning(text.at, message, "readable by whoever reads the file");
             table.faults().add(fault.hint(format!("write `{key} = {{ env = \"NAME\" }}` or `{{ file = \"PATH\" }}`")));
+            Some(text.value)
         }
-        return Some(text.value);
+    }
+}
+
+/// [`secret`], where plain text is warned of by who asks.
+pub(super) fn find_secret(table: &Table<'_>, key: &'static str, context: &Context<'_>) -> Option<Kept> {
+    let at = table.key_at(key)?;
+    if table.is_text(key) {
+        let text = table.filled_text(key)?;
+        return Some(if table.is_override(key) { Kept::Elsewhere(text.value) } else { Kept::Here(text) });
     }
     let source = table.table(key)?;
     let (env, file) = (source.filled_text("env"), context.path(&source, "file"));
@@ -37,7 +56,7 @@ pub(super) fn secret(table: &Table<'_>, key: &'static str, context: &Context<'_>
     };
     let read = read.map(|text| text.trim_end_matches(['\r', '\n']).to_owned());
     match read.and_then(|text| if text.is_empty() { Err("the secret is empty".to_owned()) } else { Ok(text) }) {
-        Ok(text) => Some(text),
+        Ok(text) => Some(Kept::Elsewhere(text)),
         Err(message) => {
             table.faults().add(Fault::error(at, message, format!("`{}` comes from here", table.name(key))));
             None

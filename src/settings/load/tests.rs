@@ -78,35 +78,40 @@ fn secrets_come_from_the_environment_or_a_file_without_its_line_end() {
 }
 
 #[test]
-fn access_keys_have_the_groups_that_they_may_ask_for() {
+fn credentials_are_read_from_a_file_beside_the_settings() {
+    let folder = tempfile::tempdir().expect("a folder for the test");
+    let path = folder.path().join("rocketbridge.toml");
     let text = r#"
         http.lmq = "0.0.0.0:8481"
         [mqtt.edge]
         url = "mqtt://b"
         [lmq]
         instance = "mqtt-x"
-        [[lmq.access_key]]
-        id = "AK"
-        secret = { env = "SK" }
-        groups = ["GID_b", "GID_a"]
-        [[lmq.access_key]]
-        id = "BK"
-        secret = { env = "SK" }
-        groups = "GID_b"
+        client_ids = "strict"
+        credentials = "credentials.toml"
     "#;
-    let (settings, report) = read(text, &Environment::from([("SK", "s")]));
-    assert_eq!(report.render(false), "");
+    let read = |credentials: &str| {
+        std::fs::write(folder.path().join("credentials.toml"), credentials).expect("the folder can be written");
+        let faults = Faults::default();
+        let settings = load(&path, text, &Environment::from([("SK", "s")]), &faults);
+        (settings, faults.into_report().render(false))
+    };
+    let key = "[[access_key]]\nid = \"AK\"\nsecret = { env = \"SK\" }\ngroups = \"GID_a\"\n";
+    let (settings, report) = read(key);
+    assert_eq!(report, "");
     assert_eq!(settings.http.lmq, "0.0.0.0:8481".parse().ok());
-    assert_eq!(settings.lmq.instance.as_deref(), Some("mqtt-x"));
-    let key = &settings.lmq.access_keys["AK"];
-    assert_eq!((key.secret.reveal(), key.groups.len(), key.groups.contains("GID_a")), ("s", 2, true));
-    assert_eq!(settings.lmq.access_keys["BK"].groups.len(), 1);
+    assert_eq!((settings.lmq.instance.as_deref(), settings.lmq.strict_client_ids), (Some("mqtt-x"), true));
+    assert_eq!(settings.credentials.access_keys["AK"].secret.reveal(), "s");
+    let report = read("").1;
+    assert!(report.contains("has no access key") && report.contains("rocketbridge.toml:8"), "{report}");
+    let report = read("[[access_key]]\nid = 7\n").1;
+    assert!(report.contains("`id` must be text") && report.contains("credentials.toml:2"), "{report}");
 }
 
 #[test]
 fn a_listener_that_could_answer_nobody_is_a_fault() {
     let report = read(&format!("http.lmq = \"0.0.0.0:8481\"\n{MINIMAL}"), &Environment::default()).1.render(false);
-    assert!(report.contains("missing `access_key` in `lmq`"), "{report}");
+    assert!(report.contains("missing `credentials` in `lmq`"), "{report}");
     let report = read(&format!("http.tls = {{}}\n{MINIMAL}"), &Environment::default()).1.render(false);
     assert!(report.contains("`http.tls` has no effect") && report.contains("missing `key` in `http.tls`"), "{report}");
 }
@@ -204,21 +209,11 @@ tls = { certificate = "nowhere.pem" }
 
 [lmq]
 instance = ""
+client_ids = "loose"
+credentials = "nowhere.toml"
 [[lmq.access_key]]
 id = "AK"
-secret = { env = "NOT_SET" }
-groups = ["GID_a", "GID_*", "GID_a"]
-[[lmq.access_key]]
-id = "BK"
 secret = "hunter5"
-groups = "GID_b@@@1"
-[[lmq.access_key]]
-id = "BK"
-secrets = "hunter6"
-[[lmq.access_key]]
-id = "BK"
-secret = "hunter7"
-groups = []
 
 [limits]
 messages = 0

@@ -43,6 +43,7 @@ async fn run(folder: &str, address: &str) -> Result<()> {
         rmqtt_auth_http
         rmqtt_auto_subscription
         rmqtt_http_api
+        rmqtt_p2p_messaging
         rmqtt_retainer
         rmqtt_session_storage
         rmqtt_shared_subscription

@@ -1,10 +1,10 @@
-//! The parameters of a URL. Pure.
+//! The parameters of a URL or a form. Pure: nothing that is sent makes it panic.
 
 use std::iter;
 
-/// Takes the part of a URL after its `?` apart, each name and value decoded as browsers encode forms: `%` and two
+/// Takes a form, or the part of a URL after its `?`, apart, each name and value decoded as browsers encode forms: `%` and two
 /// hexadecimal digits is a byte, `+` a space. Nothing where that is not text.
-pub(super) fn split(query: &str) -> Option<Vec<(String, String)>> {
+pub fn split(query: &str) -> Option<Vec<(String, String)>> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         Some((decode(name)?, decode(value)?))

@@ -1,0 +1,132 @@
+//! What a client that was let in may do (LMQ-1.6, LMQ-5). Pure.
+//!
+//! - It may publish to a topic that one of its filters for publishing matches: to P2P topics of others, too, where a
+//!   filter holds them (LMQ-5.1).
+//! - It may subscribe to a filter that one of its filters for subscribing covers whole: each topic that it would get
+//!   must be permitted. A union of permitted filters is not looked for.
+//! - With tokens, one of them must grant it as well: its resources hold the topic, and its type stands for the deed.
+//! - It may always subscribe to its own P2P topics, of every parent: LMQ-5.3 delivers to it without asking. To those
+//!   of others never, unless its permission says so: not by a wildcard either.
+//! - It may always publish to the two system topics of the contract (LMQ-9.5, LMQ-10.1) and be sent the notices of
+//!   LMQ-9.5. No wildcard of a permission holds other topics that begin with `$`.
+
+use std::fmt;
+
+use super::{Accepted, Refusal};
+use crate::{
+    lmq::{notice::GROUP_END, token::Kind},
+    mapping::pattern::{MAX_TOPIC_BYTES, Pattern},
+};
+
+/// Where clients of the contract publish whatever their permission is.
+const SYSTEM_WRITTEN: [&str; 2] = ["$SYS/uploadToken", "$SYS/enableOrderMsg"];
+/// What they are sent, for brokers that ask at each delivery.
+const SYSTEM_READ: [&str; 2] = ["$SYS/tokenExpireNotice", "$SYS/tokenInvalidNotice"];
+const P2P: &str = "p2p";
+
+/// What a client wants to do with a topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Publish to it.
+    Publish,
+    /// Subscribe to a filter, or be sent a message of a topic.
+    Subscribe,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Publish => "publish to",
+            Self::Subscribe => "subscribe to",
+        })
+    }
+}
+
+impl Accepted<'_> {
+    /// Whether a client may do something with a topic or, where it subscribes, with a filter. `strict` says whether all
+    /// client ids are as LMQ-2.1 has them.
+    pub fn may(&self, client_id: &str, action: Action, topic: &str, strict: bool) -> Result<(), Refusal> {
+        match action {
+            Action::Publish => self.may_publish(topic),
+            Action::Subscribe => self.may_subscribe(client_id, topic, strict),
+        }
+    }
+
+    fn may_publish(&self, topic: &str) -> Result<(), Refusal> {
+        if topic.is_empty() || topic.len() > MAX_TOPIC_BYTES || topic.contains(['+', '#', '\0']) {
+            return Err(Refusal::Topic("this is not the name of a topic"));
+        }
+        let permitted = || self.permission.publish.iter().any(|filter| filter.matches(topic));
+        if SYSTEM_WRITTEN.contains(&topic)
+            || (permitted() && self.granted(Kind::writes, |filter| filter.matches(topic)))
+        {
+            return Ok(());
+        }
+        Err(Refusal::Permission { action: Action::Publish, topic: topic.to_owned() })
+    }
+
+    fn may_subscribe(&self, client_id: &str, asked: &str, strict: bool) -> Result<(), Refusal> {
+        let bare = unshared(asked).ok_or(Refusal::Topic("a shared subscription needs a name and a filter"))?;
+        let filter = Pattern::plain(bare).ok_or(Refusal::Topic("this is not a topic filter"))?;
+        if is_own_p2p(&filter, client_id) || SYSTEM_READ.contains(&bare) {
+            return Ok(());
+        }
+        let permitted = self.permission.subscribe.iter().any(|permitted| permitted.covers(&filter));
+        if !permitted || !self.granted(Kind::reads, |granted| granted.covers(&filter)) {
+            return Err(Refusal::Permission { action: Action::Subscribe, topic: asked.to_owned() });
+        }
+        if !self.permission.reads_all_p2p && reads_p2p_of_others(&filter, client_id, strict) {
+            return Err(Refusal::PointToPoint(asked.to_owned()));
+        }
+        Ok(())
+    }
+
+    /// Whether a token grants it too, where there must be tokens: one of the right type with a resource that fits.
+    fn granted(&self, right: fn(Kind) -> bool, fits: impl Fn(&Pattern) -> bool) -> bool {
+        let Some(tokens) = &self.tokens else { return true };
+        let resources = tokens.iter().filter(|(kind, _)| right(*kind)).flat_map(|(_, grant)| &grant.resources);
+        resources.filter_map(|resource| Pattern::plain(resource)).any(|resource| fits(&resource))
+    }
+}
+
+/// A filter without `$share/<name>/` before it; nothing where that is cut short.
+fn unshared(filter: &str) -> Option<&str> {
+    match filter.strip_prefix("$share/") {
+        Some(rest) => rest.split_once('/').filter(|(name, _)| !name.is_empty()).map(|(_, filter)| filter),
+        None => Some(filter),
+    }
+}
+
+/// Whether a filter is for what is sent to this client alone: `<parent>/p2p/<clientId>`, where the parent may be `+`. A
+/// client id with a `/` has no P2P topic (LMQ-5.1: it is one level).
+pub fn is_own_p2p(filter: &Pattern, client_id: &str) -> bool {
+    let levels: Vec<_> = filter.levels().collect();
+    let whole = !filter.filter().ends_with('#');
+    match levels[..] {
+        [parent, Some(P2P), Some(own)] => {
+            whole && own == client_id && parent.is_none_or(|level| !level.starts_with('$'))
+        }
+        _ => false,
+    }
+}
+
+/// Whether a filter matches some `<parent>/p2p/<clientId>` of another client.
+fn reads_p2p_of_others(filter: &Pattern, client_id: &str, strict: bool) -> bool {
+    let levels: Vec<_> = filter.levels().collect();
+    let rest = filter.filter().ends_with('#');
+    if levels.len() > 3 || (levels.len() < 3 && !rest) {
+        return false;
+    }
+    let literal = |index: usize| levels.get(index).copied().flatten();
+    if literal(0).is_some_and(|parent| parent.starts_with('$')) || literal(1).is_some_and(|level| level != P2P) {
+        return false;
+    }
+    match literal(2) {
+        None => true,
+        // Beside a wildcard it may only look like a client id, where there can be no client of that name.
+        Some(other) => {
+            let a_client = literal(1).is_some() || !strict || other.contains(GROUP_END);
+            other != client_id && a_client
+        }
+    }
+}

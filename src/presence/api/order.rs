@@ -1,0 +1,139 @@
+//! What a broker is told to do with one of its clients, over HTTP.
+//!
+//! It must never tell a client what is meant for another: a broker that cannot publish to one client alone has it
+//! subscribe for the moment, and takes the subscription away again.
+
+use std::time::Duration;
+
+use hyper::{Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::{ApiError, send};
+use crate::{presence::adapter::Adapter, settings::BrokerApi};
+
+/// How long an answer may take, and how long it may be.
+const PATIENCE: Duration = Duration::from_secs(5);
+const ANSWER: usize = 64 << 10;
+
+/// Something to do.
+#[derive(Debug)]
+pub enum Order<'a> {
+    /// Close its connection, and forget its session.
+    Cut,
+    /// Have it receive a message.
+    Tell {
+        /// Its topic.
+        topic: &'a str,
+        /// What it says.
+        payload: &'a str,
+    },
+}
+
+/// A request of an order.
+#[derive(Debug, PartialEq, Eq)]
+struct Step {
+    method: Method,
+    path: String,
+    body: Option<Value>,
+}
+
+/// Has an order done, for one client.
+pub async fn give(api: &BrokerApi, adapter: Adapter, client_id: &str, order: &Order<'_>) -> Result<(), ApiError> {
+    let steps = steps(adapter, client_id, order).ok_or(ApiError::NoOrders)?;
+    let mut done = Ok(());
+    for Step { method, path, body } in steps {
+        // What was begun is taken back also where something failed on the way.
+        let undoes = path.ends_with("/unsubscribe");
+        if done.is_ok() || undoes {
+            let answer = timeout(PATIENCE, send(api, method, &path, body.as_ref(), ANSWER)).await;
+            let result = answer.map_err(|_| ApiError::Late(PATIENCE)).flatten();
+            done = done.and(match result {
+                Err(ApiError::Status { status: StatusCode::NOT_FOUND, .. }) => Err(ApiError::Unknown),
+                result => result.map(drop),
+            });
+        }
+    }
+    done
+}
+
+/// Whether clients of a broker are told one after the other: it has each subscribe for the moment.
+pub fn in_turn(adapter: Adapter) -> bool {
+    adapter == Adapter::Emqx
+}
+
+/// Nothing for brokers that have no such interface, or none that is known.
+fn steps(adapter: Adapter, client_id: &str, order: &Order<'_>) -> Option<Vec<Step>> {
+    let id = encode(client_id);
+    let post = |path: String, body: Value| Step { method: Method::POST, path, body: Some(body) };
+    let cut = |version| vec![Step { method: Method::DELETE, path: format!("/api/{version}/clients/{id}"), body: None }];
+    Some(match (adapter, order) {
+        (Adapter::Rmqtt, Order::Cut) => cut("v1"),
+        // Its plugin `rmqtt-p2p-messaging` takes the first two levels away.
+        (Adapter::Rmqtt, Order::Tell { topic, payload }) => {
+            let body = json!({ "topic": format!("p2p/{client_id}/{topic}"), "payload": payload, "qos": 1 });
+            vec![post("/api/v1/mqtt/publish".to_owned(), body)]
+        }
+        (Adapter::Emqx, Order::Cut) => cut("v5"),
+        (Adapter::Emqx, Order::Tell { topic, payload }) => vec![
+            post(format!("/api/v5/clients/{id}/subscribe"), json!({ "topic": topic, "qos": 1 })),
+            post("/api/v5/publish".to_owned(), json!({ "topic": topic, "payload": payload, "qos": 1 })),
+            post(format!("/api/v5/clients/{id}/unsubscribe"), json!({ "topic": topic })),
+        ],
+        (Adapter::Mosquitto | Adapter::NanoMq | Adapter::VerneMq | Adapter::Generic, _) => return None,
+    })
+}
+
+/// A client id as a part of a path.
+fn encode(client_id: &str) -> String {
+    let mut encoded = String::new();
+    for byte in client_id.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TELL: Order<'_> = Order::Tell { topic: "$SYS/x", payload: "{}" };
+
+    fn paths(adapter: Adapter, order: &Order<'_>) -> Vec<String> {
+        let steps = steps(adapter, "GID@@@a/b c\u{e9}", order).unwrap();
+        steps.into_iter().map(|step| format!("{} {}", step.method, step.path)).collect()
+    }
+
+    #[test]
+    fn a_client_is_named_so_that_no_other_path_is_meant() {
+        let id = "GID%40%40%40a%2Fb%20c%C3%A9";
+        assert_eq!(paths(Adapter::Rmqtt, &Order::Cut), [format!("DELETE /api/v1/clients/{id}")]);
+        assert_eq!(paths(Adapter::Emqx, &Order::Cut), [format!("DELETE /api/v5/clients/{id}")]);
+        assert_eq!(
+            paths(Adapter::Emqx, &TELL),
+            [
+                format!("POST /api/v5/clients/{id}/subscribe"),
+                "POST /api/v5/publish".to_owned(),
+                format!("POST /api/v5/clients/{id}/unsubscribe"),
+            ]
+        );
+    }
+
+    #[test]
+    fn rmqtt_tells_one_client_alone() {
+        let steps = steps(Adapter::Rmqtt, "a", &TELL).unwrap();
+        let body = json!({ "topic": "p2p/a/$SYS/x", "payload": "{}", "qos": 1 });
+        assert_eq!(steps, [Step { method: Method::POST, path: "/api/v1/mqtt/publish".to_owned(), body: Some(body) }]);
+    }
+
+    #[test]
+    fn other_brokers_take_no_orders() {
+        for adapter in [Adapter::Mosquitto, Adapter::NanoMq, Adapter::VerneMq, Adapter::Generic] {
+            assert!(steps(adapter, "a", &Order::Cut).is_none() && steps(adapter, "a", &TELL).is_none());
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Tells clients that their tokens end, and cuts those whose tokens have ended, through their brokers' own interfaces.
+//!
+//! It must never cut a client that has logged in again meanwhile. Where a broker has no interface, or does not answer, the
+//! client is refused at its next packet, by whoever asks [`Tokens::held`].
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{Mutex, Semaphore},
+    task::JoinSet,
+    time::sleep,
+};
+use tracing::{debug, warn};
+
+use super::{
+    Tokens,
+    sessions::{Due, Event},
+};
+use crate::{
+    lmq::token::Notice,
+    presence::api::{
+        ApiError,
+        order::{self, Order},
+    },
+    settings::{BrokerApi, MqttBroker},
+    telemetry::Telemetry,
+};
+
+/// Clients that are told or cut at a time.
+const TOGETHER: usize = 16;
+/// Between tries, and how many there are.
+const PAUSE: Duration = Duration::from_secs(1);
+const TRIES: u32 = 5;
+/// How long a client has to read its notice before it is cut.
+const TO_READ: Duration = Duration::from_millis(200);
+
+/// Brokers by name.
+pub type Brokers = BTreeMap<String, Arc<MqttBroker>>;
+
+/// Works until its task is ended.
+pub async fn run(tokens: Arc<Tokens>, brokers: Brokers, telemetry: Telemetry, now: fn() -> u64) {
+    let (places, mut tasks) = (Arc::new(Semaphore::new(TOGETHER)), JoinSet::new());
+    let turns: BTreeMap<&str, Arc<Mutex<()>>> = brokers.keys().map(|name| (name.as_str(), Arc::default())).collect();
+    loop {
+        for due in tokens.due(now).await {
+            let broker = brokers.get(&*due.client.broker);
+            let Some(api) = broker.and_then(|broker| broker.api.clone()) else {
+                let Due { client, event, .. } = due;
+                debug!(broker = %client.broker, client_id = %client.client_id, ?event, "it is not told: its broker has no `api`");
+                continue;
+            };
+            let Ok(place) = places.clone().acquire_owned().await else { return };
+            let turn = turns.get(&*due.client.broker).cloned().unwrap_or_default();
+            let work = Work { tokens: tokens.clone(), telemetry: telemetry.clone(), api, due };
+            tasks.spawn(async move {
+                work.run(&turn).await;
+                drop(place);
+            });
+            while tasks.try_join_next().is_some() {}
+        }
+    }
+}
+
+/// What is done about one client.
+struct Work {
+    tokens: Arc<Tokens>,
+    telemetry: Telemetry,
+    api: BrokerApi,
+    due: Due,
+}
+
+impl Work {
+    async fn run(&self, turn: &Mutex<()>) {
+        let Due { client, adapter, kind, event } = &self.due;
+        let notice = match event {
+            Event::Expires(time) => Notice::Expires { time: *time, kind: *kind },
+            Event::Ended(why) => Notice::Ended { why: *why, kind: *kind },
+        };
+        let told = {
+            let _turn = if order::in_turn(*adapter) { Some(turn.lock().await) } else { None };
+            let (topic, payload) = (notice.topic(), notice.payload());
+            order::give(&self.api, *adapter, &client.client_id, &Order::Tell { topic, payload: &payload }).await
+        };
+        if let Err(error) = told {
+            debug!(broker = %client.broker, client_id = %client.client_id, %error, "it is not told that its token ends");
+        }
+        if matches!(event, Event::Ended(_)) {
+            sleep(TO_READ).await;
+            self.cut().await;
+        }
+    }
+
+    /// A client that comes in as its token ends may not be there yet: whoever is not found is looked for again.
+    async fn cut(&self) {
+        let Due { client, adapter, .. } = &self.due;
+        let (mut failure, mut unknown) = (None, 0);
+        for attempt in 0..TRIES {
+            if self.tokens.is_back(client) {
+                return;
+            }
+            match order::give(&self.api, *adapter, &client.client_id, &Order::Cut).await {
+                Ok(()) => return self.telemetry.token_cut(&client.broker, true),
+                Err(ApiError::Unknown) if unknown == 1 => return,
+                Err(ApiError::Unknown) => unknown += 1,
+                Err(error) => failure = Some(error),
+            }
+            sleep(PAUSE * (1 << attempt)).await;
+        }
+        self.telemetry.token_cut(&client.broker, false);
+        if let Some(error) = failure {
+            warn!(broker = %client.broker, client_id = %client.client_id, %error,
+                "its token has ended, and its broker does not cut it: it is refused at its next packet");
+        }
+    }
+}

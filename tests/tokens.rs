@@ -1,0 +1,6 @@
+//! The token service against real servers: replicas that tell each other over RocketMQ, and clients of an RMQTT that are
+//! cut when their tokens end.
+
+mod replicas;
+mod rmqtt;
+mod service;
