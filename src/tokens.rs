@@ -267,8 +267,8 @@ impl Tokens {
     pub async fn tick(&self, now: u64) -> Result<Figures, StoreError> {
         self.look_whether_ready(now);
         self.revoked.write().unwrap_or_else(PoisonError::into_inner).retain(|_, end| *end > now);
-        let known = self.store.sweep(now).await?;
-        let untold = self.store.never_told().await?;
+        self.store.sweep(now).await?;
+        let (known, untold) = self.store.count().await?;
         Ok(Figures { known, untold, clients: self.sessions().len(), behind: self.is_behind(now) })
     }
 
