@@ -144,4 +144,4 @@ fn json(status: StatusCode, body: String) -> Response {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(in crate::http) mod tests;

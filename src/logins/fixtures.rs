@@ -37,6 +37,9 @@ pub(crate) fn credentials() -> Credentials {
     }
 }
 
+/// A user name of the token mode.
+pub(crate) const TOKEN_USER: &str = "Token|YYYYY|mqtt-xxxxx";
+
 /// Without tokens.
 pub(crate) fn logins() -> Logins {
     let known = watch::channel(Arc::new(credentials())).1;

@@ -1,6 +1,9 @@
 use super::*;
 
-use crate::lmq::{login::Action, signature::sign};
+use crate::{
+    lmq::{login::Action, signature::sign, token_request::Apply},
+    settings::{Secret, TokenSettings},
+};
 
 const ASKER: Asker<'_> = Asker { adapter: Adapter::Rmqtt, broker: "edge" };
 const CLIENT: &str = "GID_Test@@@0001";
@@ -40,7 +43,7 @@ fn decisions_are_counted_by_form_mode_and_reason() {
 #[test]
 fn without_tokens_the_token_mode_lets_nobody_in() {
     let logins = fixtures::logins();
-    let (client_id, username) = (CLIENT, "Token|YYYYY|mqtt-xxxxx");
+    let (client_id, username) = (CLIENT, fixtures::TOKEN_USER);
     let question = Question::Login { client_id, username, password: "RW|abcd" };
     assert_eq!(logins.decide(ASKER, &question), Decision::Refused);
     let wants = vec![(Action::Publish, "TopicA/a")];
@@ -64,4 +67,46 @@ fn what_a_stranger_wrote_is_logged_short_and_on_one_line() {
     assert_eq!(shown("GID_a@@@1"), "GID_a@@@1");
     assert_eq!(shown("a\nb"), "a\\nb");
     assert_eq!(shown(&"x".repeat(LOGGED + 1)), format!("{}...", "x".repeat(LOGGED)));
+}
+
+#[tokio::test]
+async fn tokens_of_a_login_are_remembered_and_where_they_are_not_the_password_tells_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let service = TokenSettings { secret: Secret::new("a secret that replicas share"), topic: None };
+    let open = |folder: &str| Arc::new(Tokens::open(folder.as_ref(), &service, fixtures::NOW).unwrap());
+    let [one, two] = ["one", "two"].map(|name| folder.path().join(name).display().to_string());
+    [&one, &two].map(|folder| std::fs::create_dir(folder).unwrap());
+    let tokens = open(&one);
+    let wish = Apply {
+        instance: "mqtt-xxxxx".to_owned(),
+        resources: vec!["TopicA/+".to_owned()],
+        read: true,
+        write: false,
+        expires: fixtures::NOW + 60_999,
+    };
+    let token = tokens.apply("YYYYY", wish, fixtures::NOW).await.unwrap();
+    let logins = |tokens| {
+        let known = tokio::sync::watch::channel(Arc::new(fixtures::credentials())).1;
+        Logins::new(&fixtures::settings(), known, Some(tokens), Telemetry::default(), || fixtures::NOW)
+    };
+    let (first, second) = (logins(tokens.clone()), logins(open(&two)));
+    let password = format!("R|{token}");
+    let username = fixtures::TOKEN_USER;
+    let access = |password, topic| {
+        let wants = vec![(Action::Subscribe, topic)];
+        Question::Access { client_id: CLIENT, username, password, wants }
+    };
+    assert_eq!(first.decide(ASKER, &access("", "TopicA/a")), Decision::Refused, "nobody has logged in");
+    let login = Question::Login { client_id: CLIENT, username, password: &password };
+    assert_eq!(first.decide(ASKER, &login), Decision::Allowed { expires: Some(fixtures::NOW + 60_999) });
+    assert_eq!(first.decide(ASKER, &access("", "TopicA/a")), ALLOWED);
+    assert_eq!(first.decide(ASKER, &access("", "TopicA/a/b")), Decision::Refused);
+    let other = Asker { adapter: Adapter::NanoMq, ..ASKER };
+    assert_eq!(second.decide(other, &access("", "TopicA/a")), Decision::Refused, "another replica");
+    assert_eq!(second.decide(other, &access("R|forged", "TopicA/a")), Decision::Refused);
+    assert_eq!(second.decide(other, &access(&password, "TopicA/a")), ALLOWED);
+    assert_eq!(second.decide(other, &access("", "TopicA/a")), ALLOWED, "it is known from then on");
+    tokens.revoke(tokens.of("YYYYY", &token, fixtures::NOW).unwrap()).await.unwrap();
+    assert_eq!(first.decide(ASKER, &access("", "TopicA/a")), Decision::Refused);
+    assert_eq!(first.decide(ASKER, &login), Decision::Refused);
 }

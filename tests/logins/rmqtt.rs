@@ -105,6 +105,22 @@ async fn rmqtt_delivers_point_to_point_to_its_target_alone_and_cuts_who_publishe
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs servers: scripts/test runs it"]
+async fn rmqtt_lets_nobody_in_and_nothing_through_while_the_bridge_is_away() {
+    let mut world = World::start(true).await;
+    let mut one = world.signed("GID_Test@@@1").await;
+    let mut two = world.signed("GID_Test@@@2").await;
+    world.bridge.kill();
+    assert_eq!(one.subscribe("TopicA/x").await, Outcome::Refused);
+    assert_eq!(one.publish("TopicA/x", "x").await, Outcome::Cut);
+    let password = sign("GID_Test@@@1");
+    assert!(world.client("GID_Test@@@1", Some(("Signature|YYYYY|mqtt-x", &password))).await.is_err());
+    world.bridge.run();
+    world.bridge.ready().await;
+    assert_eq!(two.publish("TopicA/x", "x").await, Outcome::Granted, "it did nothing meanwhile, and is still there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs servers: scripts/test runs it"]
 async fn credentials_that_are_taken_away_count_no_more_and_a_faulty_file_changes_nothing() {
     let world = World::start(false).await;
     let mut one = world.signed("GID_Test@@@1").await;

@@ -113,6 +113,8 @@ async fn rmqtt_cuts_a_client_whose_token_has_ended_and_over_a_restart_of_the_bri
     let mut long = log_in(&world, &password).await.unwrap();
     let mut signed = world.signed("GID_Test@@@2").await;
     assert_eq!(long.publish("TopicA/x", "x").await, Outcome::Granted);
+    // Logins are written down together, once a second or so.
+    tokio::time::sleep(Duration::from_secs(3)).await;
     world.bridge.kill();
     world.bridge.run();
     world.bridge.ready().await;

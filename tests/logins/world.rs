@@ -51,6 +51,7 @@ name = "rocketbridge"
 secret = "bridge-secret"
 groups = "GID_rocketbridge"
 topics = "#"
+subscribe = "$SYS/#"
 p2p = "all"
 "##;
 

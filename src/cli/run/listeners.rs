@@ -53,7 +53,8 @@ pub(super) async fn open(
     }
     if let Some(hooks) = &http.hooks {
         let (listener, address) = bind(hooks.address, "hooks").await?;
-        info!("events of clients on {scheme}://{address}/events/ROUTE, logins on /login/FORM/BROKER/user");
+        let logins = if settings.lmq.credentials.is_some() { ", logins on /login/FORM/BROKER/user" } else { "" };
+        info!("events of clients on {scheme}://{address}/events/ROUTE{logins}");
         let (tls, doors, secret) = (tls()?, doors.clone(), hooks.secret.clone());
         let logins = Logins::new(settings, credentials.clone(), tokens.clone(), telemetry.clone(), epoch_millis);
         listeners.push(tokio::spawn(async move {

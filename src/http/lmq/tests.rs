@@ -224,7 +224,7 @@ async fn feeds_are_bounded_and_give_their_place_back() {
 }
 
 /// What the document shows: a line to type, and what it prints.
-pub(super) fn examples(page: &str) -> Vec<(&str, String)> {
+pub(in crate::http) fn examples(page: &str) -> Vec<(&str, String)> {
     let mut found: Vec<(&str, String)> = Vec::new();
     for block in page.split("```console\n").skip(1).filter_map(|rest| rest.split("```").next()) {
         for line in block.lines() {
@@ -239,7 +239,7 @@ pub(super) fn examples(page: &str) -> Vec<(&str, String)> {
 }
 
 /// The part of a line between two others.
-pub(super) fn between<'a>(line: &'a str, before: &str, after: &str) -> &'a str {
+pub(in crate::http) fn between<'a>(line: &'a str, before: &str, after: &str) -> &'a str {
     let rest = line.split_once(before).unwrap_or_else(|| panic!("no {before} in {line}")).1;
     rest.split_once(after).unwrap_or_else(|| panic!("no {after} in {line}")).0
 }

@@ -4,7 +4,10 @@ use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
 
-use super::super::hooks::{self, tests::posted};
+use super::super::{
+    hooks::{self, tests::posted},
+    lmq::tests::{between, examples},
+};
 use crate::{logins::fixtures, presence::webhook::Doors, settings::Secret};
 
 async fn listen(secret: Option<Secret>) -> SocketAddr {
@@ -54,6 +57,19 @@ async fn each_broker_is_answered_in_its_own_words() {
     ] {
         let (given, text) = posted(address, path, headers, &body).await;
         assert!(given == status && text.contains(words), "{path} {body}: {given} {text}");
+    }
+}
+
+#[tokio::test]
+async fn every_line_of_the_document_prints_what_it_says() {
+    let address = listen(None).await;
+    let examples = examples(include_str!("../../../docs/login.md"));
+    assert!(examples.len() > 5, "the lines were not found");
+    for (typed, printed) in examples {
+        assert!(typed.starts_with("curl -w ' %{http_code}\\n' http://127.0.0.1:8482/"), "{typed}");
+        let (path, body) = (between(typed, "127.0.0.1:8482", " "), between(typed, " -d '", "'"));
+        let (status, text) = posted(address, path, "", body).await;
+        assert_eq!(format!("{text} {status}\n"), printed, "{typed}");
     }
 }
 

@@ -314,3 +314,19 @@ async fn a_connection_that_was_opened_before_a_kill_ends_when_it_is_taken_over()
     assert_eq!(tags(&told), ["connect", "tcpclean", "connect", "disconnect", "tcpclean"]);
     bench.stop().await;
 }
+
+#[tokio::test]
+async fn a_group_that_is_asked_for_later_is_told_of_the_gap_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (sender, credentials) = watch::channel(Arc::new(asking_for(["GID_a"])));
+    let mut bench = Bench::with(Options { credentials, ..options() }, folder.path(), true);
+    let gap = bench.told(1).await;
+    assert_eq!(gap[0].1.client_id.as_deref(), Some("GID_a@@@"));
+    bench.stored(&gap);
+    sender.send_replace(Arc::new(asking_for(["GID_a", "GID_b"])));
+    let late = bench.told(1).await;
+    assert_eq!(late[0].1.client_id.as_deref(), Some("GID_b@@@"));
+    assert_eq!(late[0].1.payload, gap[0].1.payload, "the same gap");
+    bench.stored(&late);
+    bench.stop().await;
+}
