@@ -2,19 +2,55 @@
 //!
 //! It must never read one name twice: who could add a field to a broker's request could change what it asks.
 
-use serde_json::{Map, Value};
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error, MapAccess, Visitor},
+};
+use serde_json::Value;
 
 use super::super::query;
 
 /// Names and values. Nothing where it is neither, or a name is given twice, or a value is no text, number or nothing.
 pub fn read(body: &[u8]) -> Option<Vec<(String, String)>> {
-    if body.first() == Some(&b'{') {
-        let object: Map<String, Value> = serde_json::from_slice(body).ok()?;
-        return object.into_iter().map(|(name, value)| Some((name, text(value)?))).collect();
-    }
-    let pairs = query::split(std::str::from_utf8(body).ok()?)?;
+    let pairs = if body.first() == Some(&b'{') {
+        serde_json::from_slice::<Object>(body).ok()?.0
+    } else {
+        query::split(std::str::from_utf8(body).ok()?)?
+    };
     let twice = |(index, (name, _)): (usize, &(String, String))| pairs[..index].iter().any(|(known, _)| known == name);
-    if pairs.iter().enumerate().any(twice) { None } else { Some(pairs) }
+    if pairs.len() > MOST || pairs.iter().enumerate().any(twice) { None } else { Some(pairs) }
+}
+
+/// Fields of a request: more than any broker sends.
+const MOST: usize = 64;
+
+/// A JSON object, with all that it says: a map would keep the last of two values of one name, and say nothing.
+struct Object(Vec<(String, String)>);
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Pairs).map(Self)
+    }
+}
+
+struct Pairs;
+
+impl<'de> Visitor<'de> for Pairs {
+    type Value = Vec<(String, String)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of texts and numbers")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut pairs = Vec::new();
+        while let Some((name, value)) = map.next_entry::<String, Value>()? {
+            pairs.push((name, text(value).ok_or_else(|| A::Error::custom("not a text or number"))?));
+        }
+        Ok(pairs)
+    }
 }
 
 fn text(value: Value) -> Option<String> {
@@ -49,8 +85,11 @@ mod tests {
 
     #[test]
     fn what_is_ambiguous_is_not_read() {
-        for body in [&b"{"[..], b"{}x", br#"{"a":[1]}"#, br#"{"a":true}"#, b"a=1&b=2&a=3", b"a=%zz", b"\xff"] {
+        let twice = br#"{"clientid":"a","username":"u","clientid":"b"}"#;
+        for body in [&b"{"[..], b"{}x", br#"{"a":[1]}"#, br#"{"a":true}"#, twice, b"a=1&b=2&a=3", b"a=%zz", b"\xff"] {
             assert_eq!(read(body), None, "{}", String::from_utf8_lossy(body));
         }
+        let many: Vec<String> = (0..=MOST).map(|number| format!("{number}=")).collect();
+        assert_eq!(read(many.join("&").as_bytes()), None);
     }
 }
