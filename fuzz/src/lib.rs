@@ -1,9 +1,12 @@
-//! What the fuzz targets have in common: any bytes as an event, by both ways in which events come.
+//! What the fuzz targets have in common: any bytes as what comes from outside.
 //!
-//! The bytes are one that chooses a filter of the adapter, a line that stands for its wildcards and for the name of a
+//! Of an event, which comes in two ways, the bytes are one that chooses a filter of the adapter, a line that stands for its wildcards and for the name of a
 //! hook, and the event.
 
-use rocketbridge::presence::adapter::Adapter;
+use rocketbridge::{
+    lmq::credentials::{Notice, Tokens},
+    presence::adapter::Adapter,
+};
 
 /// Has an adapter read the bytes. Nothing may make it panic.
 pub fn read(adapter: Adapter, data: &[u8]) {
@@ -17,4 +20,16 @@ pub fn read(adapter: Adapter, data: &[u8]) {
     };
     let _ = adapter.from_publish(&topic, event, 7);
     let _ = adapter.from_webhook(Some(&line), event, 7);
+}
+
+/// Reads the bytes as tokens, and as both notices. Tokens that can be read are the same when they are read again, and
+/// uploading them once is enough.
+pub fn credentials(data: &[u8]) {
+    for topic in ["$SYS/tokenExpireNotice", "$SYS/tokenInvalidNotice"] {
+        let _ = Notice::read(topic, data).map(Notice::meaning);
+    }
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(tokens) = Tokens::parse(text) else { return };
+    assert_eq!(Tokens::parse(tokens.password().reveal()).as_ref(), Ok(&tokens));
+    assert!(!tokens.uploads(None).is_empty() && tokens.uploads(Some(&tokens)).is_empty());
 }
