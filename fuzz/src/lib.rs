@@ -1,7 +1,7 @@
 //! What the fuzz targets have in common: any bytes as what comes from outside.
 //!
-//! Of an event, which comes in two ways, the bytes are one that chooses a filter of the adapter, a line that stands for its wildcards and for the name of a
-//! hook, and the event.
+//! Of an event, which comes in two ways, the bytes are one that chooses a filter of the adapter, a line that stands for
+//! its wildcards and for the name of a hook, and the event.
 
 use rocketbridge::{
     lmq::credentials::{Notice, Tokens},
