@@ -6,6 +6,7 @@ pub use logins::{ask, log_in};
 use rocketbridge::{
     http::query,
     lmq::{
+        credentials::{Notice, Tokens},
         token::TokenKey,
         token_request::{self, Call},
     },
@@ -54,4 +55,16 @@ pub fn read(adapter: Adapter, data: &[u8]) {
     };
     let _ = adapter.from_publish(&topic, event, 7);
     let _ = adapter.from_webhook(Some(&line), event, 7);
+}
+
+/// Reads the bytes as tokens, and as both notices. Tokens that can be read are the same when they are read again, and
+/// uploading them once is enough.
+pub fn credentials(data: &[u8]) {
+    for topic in ["$SYS/tokenExpireNotice", "$SYS/tokenInvalidNotice"] {
+        let _ = Notice::read(topic, data).map(Notice::meaning);
+    }
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Ok(tokens) = Tokens::parse(text) else { return };
+    assert_eq!(Tokens::parse(tokens.password().reveal()).as_ref(), Ok(&tokens));
+    assert!(!tokens.uploads(None).is_empty() && tokens.uploads(Some(&tokens)).is_empty());
 }

@@ -17,6 +17,7 @@ use crate::{
     lmq::{
         credentials::{self, MAX_TOKENS, Tokens},
         signature::{canonical, sign},
+        status_query::Kind,
         url,
     },
     mqtt,
@@ -69,7 +70,7 @@ struct Login {
     /// The client id, whole: GROUP@@@DEVICE
     client_id: String,
     /// Log in as the settings of this MQTT broker say
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["mode", "access_key", "instance", "username", "secret_env", "secret_file"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["mode", "instance", "username", "Signer", "GivenToken"])]
     broker: Option<String>,
     /// How a client logs in
     #[arg(long, value_enum, required_unless_present = "broker")]
@@ -264,10 +265,10 @@ impl Status {
         let secret = self.signer.secret(settings)?;
         let access_key = self.signer.access_key.as_deref().context("give `--access-key`")?;
         let timestamp = self.timestamp.unwrap_or_else(epoch_millis).to_string();
-        let path = if self.client_ids.len() == 1 { "/route/clientId/get" } else { "/route/clientId/batchGet" };
+        let kind = if self.client_ids.len() == 1 { Kind::Client } else { Kind::Clients };
         let mut signed = vec![("accessKey", access_key), ("instanceId", &self.instance), ("timestamp", &timestamp)];
         signed.extend(self.client_ids.iter().map(|client_id| ("resource", client_id.as_str())));
-        Ok(request("GET", path, &secret, &signed, &[]))
+        Ok(request("GET", kind.path(), &secret, &signed, &[]))
     }
 }
 

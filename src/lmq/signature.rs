@@ -46,6 +46,8 @@ pub fn sign(secret: &str, text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// The contract's vectors: key, text, signature.
@@ -97,5 +99,52 @@ mod tests {
         assert_eq!(canonical(plain), VECTORS[2].1);
         assert_eq!(canonical([("", ""), ("a", "")]), "=&a=");
         assert_eq!(canonical([]), "");
+    }
+
+    /// Names and values as they stand in requests: `&`, `=` and `,` among them.
+    fn parameters() -> impl Strategy<Value = Vec<(String, String)>> {
+        prop::collection::vec(("[a-c]{1,2}", "[a-z0-9&=,+/# ]{0,4}"), 0..8)
+    }
+
+    fn form(parameters: &[(String, String)]) -> String {
+        canonical(parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_of_parameters_changes_nothing(mut sent in parameters(), by in 0_usize..8) {
+            let expected = form(&sent);
+            if !sent.is_empty() {
+                let by = by % sent.len();
+                sent.rotate_left(by);
+            }
+            prop_assert_eq!(form(&sent), expected.clone());
+            sent.reverse();
+            prop_assert_eq!(form(&sent), expected);
+        }
+
+        #[test]
+        fn the_form_holds_every_value_and_each_name_once(sent in parameters()) {
+            let form = form(&sent);
+            let mut names: Vec<&str> = sent.iter().map(|(name, _)| name.as_str()).collect();
+            names.sort_unstable();
+            names.dedup();
+            let values: usize = sent.iter().map(|(_, value)| value.len()).sum();
+            let equals: usize = names.iter().map(|name| name.len() + 1).sum();
+            let between = sent.len().saturating_sub(1);
+            prop_assert_eq!(form.len(), values + equals + between, "{}", form);
+            let first = names.first().map(|name| format!("{name}=")).unwrap_or_default();
+            prop_assert!(form.starts_with(&first), "{}", form);
+        }
+
+        #[test]
+        fn a_signature_is_valid_for_its_text_and_secret_alone(text in ".{0,20}", secret in ".{0,20}", other in ".{0,20}") {
+            let signature = sign(&secret, &text);
+            prop_assert!(is_valid(&secret, &text, &signature));
+            prop_assert_eq!(is_valid(&secret, &other, &signature), other == text);
+            // HMAC fills short keys up with zeros.
+            let same = other.trim_end_matches('\0') == secret.trim_end_matches('\0');
+            prop_assert_eq!(is_valid(&other, &text, &signature), same);
+        }
     }
 }

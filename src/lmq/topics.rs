@@ -24,7 +24,7 @@ pub fn check(message: &Message) -> Result<(), Refusal> {
     if path.split('/').any(str::is_empty) {
         return Err(limit(format!("LMQ-2.2: the topic `{path}` has an empty level")));
     }
-    if let Some(c) = path.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '/')) {
+    if let Some(c) = path.chars().find(|c| !is_allowed(*c)) {
         return Err(limit(format!("LMQ-2.2: a topic may not hold `{}`", c.escape_default())));
     }
     for client_id in client_id.into_iter().chain(message.client_id.as_deref()) {
@@ -33,6 +33,11 @@ pub fn check(message: &Message) -> Result<(), Refusal> {
         }
     }
     Ok(())
+}
+
+/// LMQ-2.2: whether a topic may hold this character, the slash between its levels included.
+pub fn is_allowed(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '/')
 }
 
 /// What LMQ-2.1 has against a client id, in words that name the clause.

@@ -94,3 +94,47 @@ async fn a_hosted_lmq_and_a_broker_of_ones_own_are_joined_mqtt_to_mqtt() {
     }
     bridge.terminate(Duration::from_secs(20));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs servers: scripts/test runs it"]
+async fn a_token_that_ends_costs_a_connection_and_no_message() {
+    let user = |name: &str, password: &str| (name.to_owned(), password.to_owned());
+    let token = "Token|AK|mqtt-x";
+    let users = vec![user(token, "RW|old"), user("device", "secret")];
+    let hosted = Mosquitto::start(&Options { users, ..Options::default() }).await;
+    let own = Mosquitto::start(&Options::default()).await;
+    let file = crate::servers::folder("tokens").join("tokens");
+    std::fs::write(&file, "RW|old\n").unwrap();
+    let settings = format!(
+        "[mqtt.hosted]\nurl = \"{}\"\nversion = \"3.1.1\"\nclient_id = \"GID_b@@@1\"\n\
+         login = {{ mode = \"token\", access_key = \"AK\", instance = \"mqtt-x\", token = {{ file = {file:?}, refresh = \"1s\" }} }}\n\
+         [mqtt.own]\nurl = \"{}\"\n",
+        hosted.url(),
+        own.url()
+    );
+    let route = "[[route]]\nname = \"up\"\nfrom = { mqtt = \"ACE/#\", broker = \"hosted\" }\n\
+                 to = { mqtt = \"{topic}\", broker = \"own\" }\n";
+    let mut bridge = Bridge::start(&settings, route).await;
+    let login = Login { user: Some(user("device", "secret")), ..Login::new(hosted.port, "GID_b@@@device") };
+    let (mut there, mut here) = (Client::connect(&login).await, Client::connect(&Login::new(own.port, "here")).await);
+    here.subscribe("ACE/#", QoS::AtLeastOnce).await;
+    for number in 0..40 {
+        if number == 10 {
+            // It would be revoked there; a Mosquitto knows no other token from now on, and cuts who came with the old one.
+            std::fs::write(&file, "RW|new\n").unwrap();
+            hosted.change_password(token, "RW|new");
+        }
+        there.publish("ACE/x", QoS::AtLeastOnce, number.to_string()).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // What was not acknowledged when the connection was cut comes again.
+    let mut expected = 0;
+    while expected < 40 {
+        let number: u32 = String::from_utf8_lossy(&here.next().await.payload).parse().unwrap();
+        assert!(number <= expected, "{expected} is lost");
+        expected = expected.max(number + 1);
+    }
+    assert!(hosted.log().matches("as GID_b@@@1-up (").count() >= 2, "it came again");
+    assert!(!bridge.log().contains("RW|") && !bridge.log().contains("new\""), "{}", bridge.log());
+    bridge.terminate(Duration::from_secs(20));
+}

@@ -127,6 +127,8 @@ fn what_cannot_be_signed_is_said_with_what_to_do() {
         ),
         (&["text", "x"], 2, "--secret-env"),
         (&["login", "a"], 2, "--mode"),
+        (&["login", "a", "--broker", "hosted", "--secret-env", "SK"], 2, "cannot be used with"),
+        (&["login", "a", "--broker", "hosted", "--token-env", "SK"], 2, "cannot be used with"),
         (&["login", "a", "--mode", "custom", "--secret-env", "SK"], 2, "--username"),
         (&["token", "revoke", "--access-key", "YYYYY"], 2, "--token-env"),
         (&["status", "--access-key", "YYYYY", "--instance", "x"], 2, "CLIENT_IDS"),

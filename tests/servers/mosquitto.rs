@@ -95,6 +95,12 @@ impl Mosquitto {
         self.process.signal("STOP");
     }
 
+    /// Changes the password of a user, and has it read its files again: whoever is connected with another one is cut.
+    pub fn change_password(&self, name: &str, password: &str) {
+        set_password(&self.folder.join("passwords"), name, password);
+        self.process.signal("HUP");
+    }
+
     /// SIGCONT.
     pub fn resume(&self) {
         self.process.signal("CONT");
@@ -186,10 +192,7 @@ fn general(folder: &Path, options: &Options) -> String {
     if !options.users.is_empty() {
         let passwords = folder.join("passwords");
         for (name, password) in &options.users {
-            let mut tool = Command::new("mosquitto_passwd");
-            tool.arg("-b").args((!passwords.exists()).then_some("-c"));
-            let status = tool.arg(&passwords).arg(name).arg(password).status();
-            assert!(status.is_ok_and(|s| s.success()), "write a password file with mosquitto_passwd");
+            set_password(&passwords, name, password);
         }
         let _ = writeln!(config, "password_file {}", passwords.display());
     }
@@ -202,6 +205,13 @@ fn general(folder: &Path, options: &Options) -> String {
         let _ = writeln!(config, "{line}");
     }
     config
+}
+
+fn set_password(file: &Path, name: &str, password: &str) {
+    let mut tool = Command::new("mosquitto_passwd");
+    tool.arg("-b").args((!file.exists()).then_some("-c"));
+    let status = tool.arg(file).arg(name).arg(password).status();
+    assert!(status.is_ok_and(|s| s.success()), "write a password file with mosquitto_passwd");
 }
 
 fn tls_lines(certificates: &Certificates, ask_clients: bool) -> String {

@@ -4,13 +4,16 @@ use super::{
     Order, Produces, Rule, Sink, Translation,
     draft::{Draft, DraftFault, DraftFrom, DraftTo, Field},
 };
-use crate::mapping::{
-    fault::Fault,
-    mark::{Marker, Stations},
-    names::{self, Names},
-    pattern::Pattern,
-    shape::Shape,
-    template::{Scope, Template},
+use crate::{
+    lmq,
+    mapping::{
+        fault::Fault,
+        mark::{Marker, Stations},
+        names::{self, Names},
+        pattern::Pattern,
+        shape::Shape,
+        template::{Scope, Template},
+    },
 };
 
 impl Translation {
@@ -141,6 +144,9 @@ fn rule(draft: &Draft<'_>, source: &Source<'_>, faults: &mut Faults) -> Option<(
     let text = draft.topic();
     let topic = faults.keep(Field::Topic, Template::parse(text, &scope))?;
     faults.keep(Field::Topic, check_literals(text, matches!(draft.to, DraftTo::Mqtt { .. })))?;
+    if draft.strict_lmq {
+        faults.keep(Field::Topic, check_strict(text))?;
+    }
     let pattern = match source {
         Source::Mqtt { pattern, .. } => Some(pattern.clone()),
         Source::RocketMq { .. } | Source::Clients => None,
@@ -182,6 +188,27 @@ fn check_literals(text: &str, mqtt: bool) -> Result<(), Fault> {
         Some(objection) if !mqtt && !text.contains('{') => Err(Fault::new(0..text.len(), objection)),
         _ => Ok(()),
     }
+}
+
+/// In strict mode, what stands outside of braces must be fit for LMQ-2.2 too: else every message would be refused. What
+/// comes behind `p2p` is a client id.
+fn check_strict(text: &str) -> Result<(), Fault> {
+    let end = text.find("/p2p/").unwrap_or(text.len());
+    let mut variable = false;
+    for (at, c) in text[..end].char_indices() {
+        match c {
+            '{' => variable = true,
+            '}' => variable = false,
+            _ if variable || lmq::topics::is_allowed(c) => {}
+            _ => {
+                let message = format!("LMQ-2.2: a topic may not hold `{}`", c.escape_debug());
+                return Err(
+                    Fault::new(at..at + c.len_utf8(), message).hint("letters, digits, `-` and `_` make a level")
+                );
+            }
+        }
+    }
+    Ok(())
 }
 
 /// All that may come out, narrowed to what `to.within` allows.

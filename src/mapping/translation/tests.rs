@@ -161,6 +161,11 @@ fn strict_mode_names_the_clause() {
     sent(&translation, &published("plant/a/b"));
     let refusal = translation.translate(&published("plant//b")).unwrap_err();
     assert_eq!((refusal.kind, &refusal.reason[..7]), ("lmq_limit", "LMQ-2.2"));
+    draft.to = to_mqtt("plant/p2p/{group}@@@{device}");
+    assert!(Translation::check(&draft).is_ok(), "a client id may hold what a topic may not");
+    draft.to = to_mqtt("plant/a.b/{topic}");
+    let faults = Translation::check(&draft).unwrap_err();
+    assert_eq!((faults[0].field, faults[0].fault.range.clone()), (Field::Topic, 7..8), "known when the file is loaded");
 }
 
 #[test]

@@ -324,3 +324,15 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_shard_key_goes_to_the_queue_of_its_number() {
+    let now = Instant::now();
+    for (number, queue) in [(0, 0), (3, 3), (4, 0), (486_469_170, 2), (u32::MAX, 3)] {
+        let mut lanes = with_queues(4, now);
+        let entry = Entry { ticket: 7, order: OrderKey::Shard(number), length: LENGTH, expiry: None };
+        lanes.push(entry, &7_u64.to_be_bytes());
+        let sends = ready(&mut lanes, now);
+        assert_eq!(sends.iter().map(|send| send.queue.id).collect::<Vec<_>>(), [queue], "{number}");
+    }
+}
