@@ -8,6 +8,7 @@ mod explain;
 mod parked;
 mod retire;
 mod run;
+mod sign;
 mod test;
 
 use std::{
@@ -63,6 +64,8 @@ enum Command {
     Retire(retire::Arguments),
     /// See what was put aside and why, and send it again
     Parked(parked::Arguments),
+    /// Print what a client or a caller of LMQ must send: user name and password, signatures
+    Sign(sign::Arguments),
 }
 
 /// How a command ended.
@@ -82,6 +85,7 @@ pub fn main() -> ExitCode {
         Command::Run(command) => command.run(&arguments.settings),
         Command::Retire(command) => command.run(&arguments.settings),
         Command::Parked(command) => command.run(&arguments.settings),
+        Command::Sign(command) => command.run(&arguments.settings),
     };
     match result {
         Ok(End::Fine) => ExitCode::SUCCESS,
@@ -89,8 +93,7 @@ pub fn main() -> ExitCode {
         // Whoever reads has seen enough, as in `explain ... | head`.
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nothing is left to do when this cannot be written either.
-            let _ = writeln!(io::stderr(), "error: {error:#}");
+            print_error(&error);
             ExitCode::from(2)
         }
     }
@@ -139,6 +142,11 @@ fn print_report(report: &Report) -> anyhow::Result<()> {
     let mut stderr = io::stderr().lock();
     let colour = stderr.is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     stderr.write_all(report.render(colour).as_bytes()).context("cannot write to the standard error output")
+}
+
+fn print_error(error: &anyhow::Error) {
+    // Nothing is left to do when this cannot be written either.
+    let _ = writeln!(io::stderr(), "error: {error:#}");
 }
 
 /// Writes an answer.

@@ -49,9 +49,14 @@ pub struct Outgoing {
     pub deadline: Option<Instant>,
 }
 
-/// The hash of an order key, the same in every process and on every machine.
+/// What messages that keep their order have in common, the same in every process and on every machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct OrderKey(pub u64);
+pub enum OrderKey {
+    /// Its hash.
+    Hash(u64),
+    /// The number of a shard key (LMQ-10.2): RocketMQ's queue is this modulo how many there are.
+    Shard(u32),
+}
 
 /// What a sink says of a message. A sink retries for ever by itself, so there is no third word.
 #[derive(Debug)]

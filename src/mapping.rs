@@ -42,6 +42,9 @@ pub struct Route {
     pub from: From,
     /// Where they are stored.
     pub to: To,
+    /// Whether a message for one client (LMQ-5) is dropped while that client is known to be offline, unless it is said to
+    /// be kept.
+    pub drops_offline: bool,
     /// What becomes of a message that can never be stored.
     pub on_refuse: OnRefuse,
     /// Where refused messages go.

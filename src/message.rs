@@ -24,7 +24,7 @@ pub struct Message {
     pub tag: Option<String>,
     /// RocketMQ's keys, separated by spaces.
     pub keys: Option<String>,
-    /// LMQ-10.2 `__SHARDINGKEY`: the key of an ordered message. Only ever read from RocketMQ.
+    /// LMQ-10.2 `__SHARDINGKEY`: the key of an ordered message. Read from RocketMQ, or set by the mapping.
     pub sharding_key: Option<String>,
     /// User properties in their order, repeats included. A reserved name (`lmq::properties`) among them never
     /// becomes a RocketMQ property of its own.

@@ -18,5 +18,6 @@ mod retained;
 mod session;
 pub mod sink;
 pub mod source;
+mod tokens;
 mod transport;
 pub mod watch;

@@ -105,7 +105,7 @@ async fn send(to: &mut ParkTopic, records: Vec<Record>) -> Option<Vec<Record>> {
         let mut message = Message::new(Topic::from_parts(&to.topic, ""), record.to_line());
         message.tag = Some(record.kind.clone());
         message.keys = Some(record.route.clone());
-        Outgoing { ticket: index as Ticket, order: OrderKey(0), message, deadline: None }
+        Outgoing { ticket: index as Ticket, order: OrderKey::Hash(0), message, deadline: None }
     });
     to.sink.outgoing.send(outgoing.collect()).await.ok()?;
     let mut outcomes: Vec<Option<Outcome>> = records.iter().map(|_| None).collect();

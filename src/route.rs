@@ -19,8 +19,11 @@ use tracing::{debug, error, info, warn};
 use crate::{
     clock::epoch_millis,
     delivery::{Delivery, Outcome, Outgoing, Refusal, Settled, SinkHandle, SourceHandle, Ticket},
+    lmq::p2p,
     mapping::{self, OnRefuse, translation::Translated},
+    message::Message,
     parking::{ParkHandle, Record},
+    presence::ask::{Answer, Presences},
     settings::Limits,
     telemetry::RouteTelemetry,
 };
@@ -64,9 +67,9 @@ pub struct Ends {
     pub park: ParkHandle,
 }
 
-#[derive(Debug)]
 struct Running<'a> {
     route: &'a mapping::Route,
+    presences: Option<&'a dyn Presences>,
     telemetry: &'a RouteTelemetry,
     window: Window,
     /// Translated, waiting for room in the sink.
@@ -85,6 +88,7 @@ pub async fn run(
     route: &mapping::Route,
     limits: Limits,
     telemetry: &RouteTelemetry,
+    presences: Option<&dyn Presences>,
     ends: &mut Ends,
     orders: watch::Receiver<Order>,
 ) -> Ended {
@@ -93,6 +97,7 @@ pub async fn run(
     telemetry.stalled.set(0);
     let running = Running {
         route,
+        presences: presences.filter(|_| route.drops_offline),
         telemetry,
         window: Window::new(limits),
         ready: Vec::new(),
@@ -149,10 +154,15 @@ impl Running<'_> {
         let now = Instant::now();
         self.telemetry.received.inc_by(batch.len() as u64);
         self.ready.reserve(batch.len());
-        let (mut echoes, mut refused) = (Vec::new(), Vec::new());
+        let (mut echoes, mut offline, mut refused) = (Vec::new(), Vec::new(), Vec::new());
         for Delivery { ticket, message, suspected_duplicate, unreadable, .. } in batch {
             if suspected_duplicate {
                 self.telemetry.suspected_duplicates.inc();
+            }
+            if self.is_for_nobody(&message) {
+                offline.push(ticket);
+                self.window.admit(ticket, message, now);
+                continue;
             }
             match unreadable.map_or_else(|| self.route.translation.translate(&message), Err) {
                 Ok(Translated::Send { order, message: translated }) => {
@@ -168,10 +178,21 @@ impl Running<'_> {
             self.telemetry.dropped("echo", echoes.len() as u64);
             self.acknowledge(echoes, ends);
         }
+        if !offline.is_empty() {
+            self.telemetry.dropped("offline_client", offline.len() as u64);
+            self.acknowledge(offline, ends);
+        }
         if !refused.is_empty() {
             self.refuse(refused, ends);
         }
         self.telemetry.set_in_flight(self.window.len(), self.window.bytes());
+    }
+
+    /// Whether only one client is to have the message, now, and it is known to be offline.
+    fn is_for_nobody(&self, message: &Message) -> bool {
+        let target = |presences| p2p::only_while_online(message).map(|client_id| (presences, client_id));
+        let online = |(presences, client_id): (&dyn Presences, &str)| presences.online(client_id);
+        self.presences.and_then(target).map(online) == Some(Answer::Known(0))
     }
 
     fn settle(&mut self, batch: Vec<Settled>, ends: &Ends) {

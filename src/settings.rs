@@ -54,6 +54,8 @@ pub struct MqttBroker {
     pub username: Option<String>,
     /// Password.
     pub password: Option<Secret>,
+    /// How to log in where the broker is an endpoint of LMQ, instead of the two above.
+    pub login: Option<LmqLogin>,
     /// For `mqtts` and `wss`.
     pub tls: TlsFiles,
     /// Says to others whether the bridge is there: `online` is published retained at each connect, `offline` is
@@ -71,6 +73,63 @@ pub struct MqttBroker {
     pub connect_timeout: Duration,
     /// Where it lists its clients, when given.
     pub api: Option<BrokerApi>,
+}
+
+/// How to log in to an endpoint of LMQ (LMQ-1).
+#[derive(Debug, Clone)]
+pub enum LmqLogin {
+    /// LMQ-1.1: an access key signs each session's client id.
+    Signature {
+        /// Its id.
+        access_key: String,
+        /// What it signs with.
+        secret_key: Secret,
+        /// The instance id.
+        instance: String,
+    },
+    /// LMQ-1.2: tokens that a token service gave out.
+    Token {
+        /// The id of the access key that they were applied for with.
+        access_key: String,
+        /// The instance id.
+        instance: String,
+        /// Where they come from.
+        tokens: TokenSource,
+        /// How often they are asked for again while a session runs, 1 s to 1 day.
+        refresh: Duration,
+    },
+    /// LMQ-1.3: as by signature, with a credential of the device's own.
+    Device {
+        /// Its id.
+        access_key: String,
+        /// What it signs with.
+        secret_key: Secret,
+        /// The instance id.
+        instance: String,
+    },
+    /// LMQ-1.4: a name and a secret.
+    Custom {
+        /// The name, without a `|`.
+        username: String,
+        /// The secret.
+        secret_key: Secret,
+        /// Whether the password is the signature of the client id, and not the secret itself.
+        signed: bool,
+    },
+}
+
+/// Where tokens come from, as `TYPE|TOKEN` pairs (LMQ-1.2).
+#[derive(Debug, Clone)]
+pub enum TokenSource {
+    /// A file, which may be replaced at any time.
+    File(PathBuf),
+    /// A program that prints them.
+    Command {
+        /// The program.
+        program: String,
+        /// Its arguments, which may hold secrets.
+        arguments: Vec<Secret>,
+    },
 }
 
 /// A broker's own HTTP interface, and how to log in to it.

@@ -38,6 +38,17 @@ pub struct LeftBehind {
     pub messages: usize,
 }
 
+/// What routes share with each other and with who listens. Cloning shares it.
+#[derive(Debug, Clone)]
+pub struct Shared {
+    /// Where brokers post what happens to their clients.
+    pub doors: Doors,
+    /// Whose clients are asked for.
+    pub credentials: CurrentCredentials,
+    /// Who is online, as far as it is kept.
+    pub board: Arc<Board>,
+}
+
 /// All running routes.
 #[derive(Debug)]
 pub struct Supervisor {
@@ -49,11 +60,9 @@ pub struct Supervisor {
     ending: JoinSet<Option<LeftBehind>>,
     /// Sees what the MQTT brokers of the routes drop.
     watches: BTreeMap<String, JoinHandle<()>>,
-    /// Where brokers post what happens to their clients.
-    doors: Doors,
-    credentials: CurrentCredentials,
-    /// Keeps the board of who is online, where there is one; is told which routes run.
-    board: Option<Keeper>,
+    shared: Shared,
+    /// Keeps the board, where somebody asks; is told which routes run.
+    keeper: Option<Keeper>,
 }
 
 /// What keeps the board, and how it is told which routes run.
@@ -68,22 +77,8 @@ struct RouteTask {
 }
 
 impl Supervisor {
-    /// A supervisor without routes. `board` is kept up to date, where there is one.
-    pub fn new(
-        settings: Arc<Settings>,
-        telemetry: Telemetry,
-        status: Status,
-        doors: Doors,
-        credentials: CurrentCredentials,
-        board: Option<Arc<Board>>,
-    ) -> Self {
-        let keep = |board: Arc<Board>| {
-            let (routes, changes) = mpsc::channel(1);
-            // Whoever asks must not wait while thousands of notices are read.
-            let keep = presence::keep(board, settings.clone(), credentials.clone(), telemetry.clone(), changes);
-            (routes, thread::start("presence", keep))
-        };
-        let board = board.map(keep);
+    /// A supervisor without routes. The board of `shared` is kept up to date where somebody may ask: over HTTP, or a route.
+    pub fn new(settings: Arc<Settings>, telemetry: Telemetry, status: Status, shared: Shared) -> Self {
         Self {
             settings,
             telemetry,
@@ -91,9 +86,21 @@ impl Supervisor {
             routes: BTreeMap::new(),
             ending: JoinSet::new(),
             watches: BTreeMap::new(),
-            doors,
-            credentials,
-            board,
+            shared,
+            keeper: None,
+        }
+    }
+
+    /// Has the board kept, once there is somebody to ask.
+    fn keep_board(&mut self) {
+        let asks = |task: &RouteTask| task.route.drops_offline;
+        if self.keeper.is_none() && (self.settings.http.lmq.is_some() || self.routes.values().any(asks)) {
+            let (routes, changes) = mpsc::channel(1);
+            let Shared { board, credentials, .. } = self.shared.clone();
+            let (settings, telemetry) = (self.settings.clone(), self.telemetry.clone());
+            // Whoever asks must not wait while thousands of notices are read.
+            let keep = thread::start("presence", presence::keep(board, settings, credentials, telemetry, changes));
+            self.keeper = Some((routes, keep));
         }
     }
 
@@ -123,7 +130,7 @@ impl Supervisor {
         while let Some(ended) = self.ending.join_next().await {
             left.extend(ended.ok().flatten());
         }
-        if let Some((routes, keep)) = self.board.take() {
+        if let Some((routes, keep)) = self.keeper.take() {
             drop(routes);
             if timeout(presence::LAST_SNAPSHOT, keep).await.is_err() {
                 warn!("the last snapshot of presence was not written in time");
@@ -164,7 +171,8 @@ impl Supervisor {
             self.start(route);
         }
         self.watch_brokers();
-        if let Some((routes, _)) = &self.board {
+        self.keep_board();
+        if let Some((routes, _)) = &self.keeper {
             let _ended = routes.send(self.routes.values().map(|task| task.route.clone()).collect()).await;
         }
         self.status.set(self.routes.values().map(|task| (task.route.name.clone(), task.telemetry.clone())).collect());
@@ -202,8 +210,8 @@ impl Supervisor {
             route.park.broker_name(),
         ));
         let (orders, told) = watch::channel(Order::Run);
-        let hooks = (self.doors.clone(), self.credentials.clone());
-        let task = tokio::spawn(task::run(route.clone(), self.settings.clone(), telemetry.clone(), hooks, told));
+        let shared = self.shared.clone();
+        let task = tokio::spawn(task::run(route.clone(), self.settings.clone(), telemetry.clone(), shared, told));
         self.routes.insert(route.name.clone(), RouteTask { route, telemetry, orders, task });
     }
 
@@ -240,8 +248,12 @@ impl RouteTask {
 
 /// Whether two routes do the same. Where they stand in their files does not matter.
 fn same(one: &Route, other: &Route) -> bool {
-    let parts =
-        |route: &Route| format!("{:?}", (&route.from, &route.to, &route.on_refuse, &route.park, &route.translation));
+    let parts = |route: &Route| {
+        format!(
+            "{:?}",
+            (&route.from, &route.to, &route.drops_offline, &route.on_refuse, &route.park, &route.translation)
+        )
+    };
     parts(one) == parts(other)
 }
 

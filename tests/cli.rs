@@ -2,10 +2,13 @@
 
 use std::{fs, process::Command};
 
-use crate::servers::{
-    bridge::{self, Bridge},
-    mosquitto::{Mosquitto, Options, Subscriptions},
-    rocketmq::RocketMq,
+use crate::{
+    files::{files, root},
+    servers::{
+        bridge::{self, Bridge},
+        mosquitto::{Mosquitto, Options, Subscriptions},
+        rocketmq::RocketMq,
+    },
 };
 
 const SETTINGS: &str = r#"
@@ -123,11 +126,17 @@ fn what_cannot_run_ends_with_two() {
 
 #[test]
 fn the_sample_files_are_fine_and_their_tests_pass() {
-    for arguments in [&["check"][..], &["test"]] {
-        let root = env!("CARGO_MANIFEST_DIR");
-        let output = Command::new(bridge::binary()).args(arguments).current_dir(root).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    let scenarios = files(&["scenarios"], "rocketbridge.toml");
+    assert!(scenarios.len() >= 5, "the scenarios were not found");
+    let folders = scenarios.iter().map(|file| root().join(&file.path).parent().unwrap().to_owned());
+    for folder in folders.chain([root().to_owned()]) {
+        for arguments in [&["check"][..], &["test"]] {
+            let mut command = Command::new(bridge::binary());
+            command.args(arguments).current_dir(&folder).env("CONSOLE_SECRET", "x").env("HOSTED_SECRET", "x");
+            let output = command.output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use crate::files::{File, files, root};
 const FOLDERS: [&str; 6] = ["src/", "tests/", "scripts/", "docs/", "bench/", "examples/"];
 
 fn documents() -> Vec<File> {
-    let mut found = files(&["docs"], ".md");
+    let mut found = files(&["docs", "scenarios"], ".md");
     let whole = fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().path());
     for path in whole.filter(|path| path.extension().is_some_and(|extension| extension == "md")) {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();

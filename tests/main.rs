@@ -13,6 +13,7 @@ mod events;
 mod faults;
 mod files;
 mod harness;
+mod lmq;
 mod logins;
 mod mqtt_ends;
 mod notices;

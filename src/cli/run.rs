@@ -29,7 +29,7 @@ use crate::{
     reload::{self, Watched},
     settings::{Credentials, Environment, Secret, Settings},
     status::Status,
-    supervisor::{self, LeftBehind, Supervisor},
+    supervisor::{self, LeftBehind, Shared, Supervisor},
     telemetry::Telemetry,
     tokens::Tokens,
 };
@@ -116,8 +116,8 @@ async fn serve(configuration: Configuration, reread: Reread) -> anyhow::Result<(
         watching.push(tokio::spawn(renew_credentials(file, current)));
     }
     let _kept = tokens.map(|tokens| supervisor::tokens::keep(tokens, settings.clone(), telemetry.clone()));
-    let board = settings.http.lmq.map(|_| board);
-    let supervisor = Supervisor::new(settings.clone(), telemetry, status, doors, credentials, board);
+    let shared = Shared { doors, credentials, board };
+    let supervisor = Supervisor::new(settings.clone(), telemetry, status, shared);
     let stopping = async {
         let _signal = stop.await;
         info!(

@@ -19,7 +19,6 @@ pub use self::{
     username::{Mode, Username},
 };
 use super::{
-    notice::group_and_device,
     signature,
     token::{Grant, Invalid, Kind, MAX_TOKEN},
     topics,
@@ -222,7 +221,7 @@ impl<'a> Rules<'a> {
             return Err(Refusal::Instance(named.to_owned()));
         }
         if self.lmq.strict_client_ids {
-            check_client_id(client_id)?;
+            topics::client_id_fault(client_id).map_or(Ok(()), |fault| Err(Refusal::ClientId(fault)))?;
         } else if client_id.is_empty() {
             return Err(Refusal::ClientId("LMQ-2.1: there is no client id".to_owned()));
         }
@@ -243,14 +242,5 @@ impl<'a> Rules<'a> {
             Username::Device { id, .. } => devices.get(id),
             Username::Custom(name) => users.get(name),
         }
-    }
-}
-
-/// LMQ-2.1, to the letter.
-fn check_client_id(client_id: &str) -> Result<(), Refusal> {
-    topics::check_client_id(client_id).map_err(|refusal| Refusal::ClientId(refusal.reason))?;
-    match group_and_device(client_id) {
-        Some((_, device)) if !device.is_empty() => Ok(()),
-        _ => Err(Refusal::ClientId(format!("LMQ-2.1: `{}` has no group and device", client_id.escape_default()))),
     }
 }

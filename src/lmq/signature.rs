@@ -39,8 +39,8 @@ fn mac(secret: &str, text: &str) -> Hmac<Sha1> {
     mac
 }
 
-#[cfg(test)]
-pub(crate) fn sign(secret: &str, text: &str) -> String {
+/// The signature of `text`.
+pub fn sign(secret: &str, text: &str) -> String {
     BASE64_STANDARD.encode(mac(secret, text).finalize().into_bytes())
 }
 

@@ -1,5 +1,6 @@
-//! Topics as the contract limits them: LMQ-2.2, LMQ-2.3 and LMQ-5.1, held only where a route asks for it.
+//! Names and sizes as the contract limits them (LMQ-2, LMQ-5.1), held only where a route asks for it.
 
+use super::{notice::group_and_device, p2p};
 use crate::{delivery::Refusal, message::Message};
 
 /// LMQ-2.1 and LMQ-2.2: characters of a topic, and of a client id.
@@ -13,10 +14,9 @@ pub fn check(message: &Message) -> Result<(), Refusal> {
         return Err(limit(format!("LMQ-2.3: a payload of {} bytes is over {MAX_PAYLOAD}", message.payload.len())));
     }
     let topic = message.topic.as_str();
-    let (path, client_id) = match point_to_point(topic) {
-        Some((path, client_id)) => (path, Some(client_id)),
-        None => (topic, None),
-    };
+    let client_id = p2p::target(&message.topic);
+    // The client id has a clause of its own.
+    let path = client_id.map_or(topic, |client_id| topic[..topic.len() - client_id.len()].trim_end_matches('/'));
     let characters = path.chars().count();
     if characters > MAX_CHARACTERS {
         return Err(limit(format!("LMQ-2.2: a topic of {characters} characters is over {MAX_CHARACTERS}")));
@@ -27,26 +27,34 @@ pub fn check(message: &Message) -> Result<(), Refusal> {
     if let Some(c) = path.chars().find(|c| !c.is_ascii_alphanumeric() && !matches!(c, '-' | '_' | '/')) {
         return Err(limit(format!("LMQ-2.2: a topic may not hold `{}`", c.escape_default())));
     }
-    client_id.map_or(Ok(()), check_client_id)
-}
-
-/// LMQ-5.1: `<parent>/p2p/<clientId>`, the part before the client id and the client id.
-fn point_to_point(topic: &str) -> Option<(&str, &str)> {
-    let (parent, rest) = topic.split_once('/')?;
-    let client_id = rest.strip_prefix("p2p/")?;
-    Some((&topic[..parent.len() + "/p2p".len()], client_id))
-}
-
-/// LMQ-2.1: its length, and no character that cannot be seen or that parts levels.
-pub(super) fn check_client_id(client_id: &str) -> Result<(), Refusal> {
-    let characters = client_id.chars().count();
-    if characters > MAX_CHARACTERS {
-        return Err(limit(format!("LMQ-2.1: a client id of {characters} characters is over {MAX_CHARACTERS}")));
-    }
-    if client_id.is_empty() || client_id.contains(|c: char| c.is_control() || c.is_whitespace() || c == '/') {
-        return Err(limit(format!("LMQ-2.1: `{}` is no client id", client_id.escape_default())));
+    for client_id in client_id.into_iter().chain(message.client_id.as_deref()) {
+        if let Some(fault) = client_id_fault(client_id) {
+            return Err(limit(fault));
+        }
     }
     Ok(())
+}
+
+/// What LMQ-2.1 has against a client id, in words that name the clause.
+pub fn client_id_fault(client_id: &str) -> Option<String> {
+    let characters = client_id.chars().count();
+    if characters > MAX_CHARACTERS {
+        return Some(format!("LMQ-2.1: a client id of {characters} characters is over {MAX_CHARACTERS}"));
+    }
+    let shown = client_id.escape_default();
+    if client_id.contains(is_invisible) {
+        return Some(format!("LMQ-2.1: the client id `{shown}` holds an invisible character"));
+    }
+    if client_id.contains('/') || group_and_device(client_id).is_none_or(|(_, device)| device.is_empty()) {
+        return Some(format!("LMQ-2.1: `{shown}` is no client id: it must be GROUP@@@DEVICE"));
+    }
+    None
+}
+
+/// Spaces, control characters, and what takes no room or only orders what is around it.
+fn is_invisible(c: char) -> bool {
+    let formats = matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    formats || c.is_control() || c.is_whitespace()
 }
 
 fn limit(reason: String) -> Refusal {
@@ -74,15 +82,24 @@ mod tests {
             ("ACE/p2p/GID_a@@@dev.1", None),
             (&client, None),
             (&[&client, "x"].concat(), Some("LMQ-2.1")),
-            ("ACE/p2p/", Some("LMQ-2.1")),
+            ("ACE/p2p/", Some("LMQ-2.2")),
             ("ACE/p2p/a/b", Some("LMQ-2.1")),
+            ("ACE/p2p/dev1", Some("LMQ-2.1")),
+            ("ACE/p2p/@@@dev1", Some("LMQ-2.1")),
+            ("ACE/p2p/GID_a@@@", Some("LMQ-2.1")),
+            ("ACE/p2p/GID_a@@@dev 1", Some("LMQ-2.1")),
+            ("ACE/p2p/GID_a@@@dev\u{200b}1", Some("LMQ-2.1")),
             ("ACE/live/p2p/a@b", Some("LMQ-2.2")),
         ] {
             let result = check(&Message::new(Topic::from_mqtt(topic), ""));
             let said = result.err().map(|refusal| refusal.reason[..7].to_owned());
             assert_eq!(said.as_deref(), clause, "{topic}");
         }
-        let large = Message::new(Topic::from_mqtt("ACE"), vec![0; MAX_PAYLOAD + 1]);
-        assert!(check(&large).unwrap_err().reason.starts_with("LMQ-2.3"));
+        let of_size = |size| Message::new(Topic::from_mqtt("ACE"), vec![0; size]);
+        assert_eq!(check(&of_size(MAX_PAYLOAD)), Ok(()));
+        assert!(check(&of_size(MAX_PAYLOAD + 1)).unwrap_err().reason.starts_with("LMQ-2.3"));
+        let of_client = |id: &str| Message { client_id: Some(id.to_owned()), ..of_size(1) };
+        assert_eq!(check(&of_client("GID_a@@@dev.1")), Ok(()));
+        assert!(check(&of_client("dev1")).unwrap_err().reason.starts_with("LMQ-2.1"));
     }
 }

@@ -33,9 +33,9 @@ pub(super) fn tagged_route(name: &str, from: &str, tags: &[&str], to: &str) -> R
         },
         from_broker,
         to: if to.contains('!') {
-            DraftTo::RocketMq { topic: Some(to_topic), tag: None, key: None, client_id: None }
+            DraftTo::RocketMq { topic: Some(to_topic), tag: None, key: None, client_id: None, shard_key: None }
         } else {
-            DraftTo::Mqtt { topic: Some(to_topic), qos: None, retain: None }
+            DraftTo::Mqtt { topic: Some(to_topic), qos: None, retain: None, real_topic: false }
         },
         to_broker,
         within: if to_topic.starts_with('{') { vec![if to.contains('!') { "*" } else { "#" }] } else { Vec::new() },
@@ -46,6 +46,7 @@ pub(super) fn tagged_route(name: &str, from: &str, tags: &[&str], to: &str) -> R
     let translation = Translation::check(&draft).unwrap_or_else(|faults| panic!("{name}: {faults:?}"));
     Route {
         name: name.to_owned(),
+        drops_offline: false,
         place: Place { file: Arc::new(PathBuf::from("test.toml")), line: 1 },
         from: match &draft.from {
             DraftFrom::Mqtt { .. } => From::Mqtt(FromMqtt {
@@ -90,6 +91,7 @@ fn mqtt(name: &str) -> MqttBroker {
         client_id: "bridge".to_owned(),
         username: None,
         password: None,
+        login: None,
         tls: TlsFiles::default(),
         will: None,
         keep_alive: Duration::from_secs(60),

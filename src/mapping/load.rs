@@ -7,6 +7,8 @@
 mod across;
 mod brokers;
 mod case;
+mod hosted;
+mod p2p;
 mod sink;
 mod source;
 mod start;
@@ -74,6 +76,8 @@ pub fn load(files: &[MappingFile], settings: &Settings, loop_key: &Secret, fault
     }
     across::unique_names(&drafts, faults);
     across::unique_identities(&drafts, faults);
+    hosted::names(&drafts, faults);
+    p2p::presence_is_known(&drafts, settings, faults);
     let mut mapping = Mapping::default();
     let mut places = Vec::new();
     for draft in drafts {
@@ -109,6 +113,7 @@ fn draft(table: Table<'_>, file: &Arc<PathBuf>, context: Context<'_>) -> Draft {
             place,
             from: source.as_ref()?.from.clone()?,
             to: sink.as_ref()?.to.clone()?,
+            drops_offline: sink.as_ref()?.drops_offline.is_some(),
             on_refuse: on_refuse.map_or(OnRefuse::Park, |found| found.value),
             park,
             translation: translation?,

@@ -4,8 +4,8 @@
 //! was refused then. Without options it follows the LMQ contract: parent topic = RocketMQ topic (LMQ-3.1), the rest =
 //! `mqttSecondTopic` (LMQ-3.2, LMQ-4.1). A message can never choose a topic that the mapping does not allow.
 //!
-//! `mqttRealTopic` (LMQ-4.3) is carried and never followed: it says what the receiver is shown, and a broker of one's
-//! own shows the topic that it routes by.
+//! `mqttRealTopic` (LMQ-4.3) is carried and followed only where the mapping says so: it is what the receiver is shown, and
+//! a broker of one's own shows the topic that it routes by.
 
 mod check;
 pub mod draft;
@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     delivery::{OrderKey, Refusal},
-    lmq,
+    lmq::{self, shard},
     message::{Message, Qos, Topic},
 };
 
@@ -56,7 +56,7 @@ struct Rule {
 
 #[derive(Debug, Clone, Copy)]
 enum Sink {
-    Mqtt { qos: Option<Qos>, retain: Option<bool> },
+    Mqtt { qos: Option<Qos>, retain: Option<bool>, real_topic: bool },
     RocketMq,
 }
 
@@ -88,6 +88,8 @@ enum Order {
     Client,
     /// What the rule's template says.
     Template,
+    /// What the rule's template says, by the vendor's rule and under its name (LMQ-10.2).
+    Shard,
     /// No order: messages spread.
     None,
 }
@@ -119,7 +121,6 @@ impl Translation {
         let Passed::On(mark) = self.marker.pass(message.mark.as_deref(), from, to, &message.payload) else {
             return Ok(Translated::Echo);
         };
-        let order = self.order(rule, message, &captures)?;
         let mut sent = message.clone();
         sent.topic = topic;
         sent.mark = Some(mark);
@@ -131,7 +132,8 @@ impl Translation {
                 *field = Some(text).filter(|text| !text.is_empty());
             }
         }
-        if let Sink::Mqtt { qos, retain } = self.sink {
+        let order = self.order(rule, message, &captures, &mut sent)?;
+        if let Sink::Mqtt { qos, retain, .. } = self.sink {
             sent.qos = qos.unwrap_or(sent.qos);
             sent.retain = retain.unwrap_or(sent.retain);
         }
@@ -153,8 +155,11 @@ impl Translation {
 
     fn destination(&self, rule: &Rule, message: &Message, captures: &Captures<'_>) -> Result<Topic, Refusal> {
         let topic = match self.sink {
-            Sink::Mqtt { .. } => {
-                let topic = render(&rule.topic, Use::Topic, message, captures)?;
+            Sink::Mqtt { real_topic, .. } => {
+                let topic = match message.real_topic.as_deref().filter(|_| real_topic) {
+                    Some(topic) => check_wildcards(topic)?.to_owned(),
+                    None => render(&rule.topic, Use::Topic, message, captures)?,
+                };
                 check_mqtt_topic(&topic)?;
                 Topic::from_mqtt(topic)
             }
@@ -175,10 +180,30 @@ impl Translation {
         }
     }
 
-    fn order(&self, rule: &Rule, message: &Message, captures: &Captures<'_>) -> Result<OrderKey, Refusal> {
+    /// Templates see the client as it is sent: `to.client_id` may have named it.
+    fn order(
+        &self,
+        rule: &Rule,
+        message: &Message,
+        captures: &Captures<'_>,
+        sent: &mut Message,
+    ) -> Result<OrderKey, Refusal> {
         let topic = || Hash::NEW.over(message.topic.as_str());
+        let rendered = |template, sent: &Message| match &rule.client_id {
+            Some(_) => {
+                let named = Message { client_id: sent.client_id.clone(), ..message.clone() };
+                render(template, Use::Text, &named, captures)
+            }
+            None => render(template, Use::Text, message, captures),
+        };
         let hash = match (self.order, &rule.order, &message.queue) {
-            (Order::Template, Some(template), _) => Hash::NEW.over(render(template, Use::Text, message, captures)?),
+            (Order::Shard, Some(template), _) => {
+                let key = rendered(template, sent)?;
+                let number = shard::number(&key);
+                sent.sharding_key = Some(key);
+                return Ok(OrderKey::Shard(number));
+            }
+            (Order::Template, Some(template), _) => Hash::NEW.over(rendered(template, sent)?),
             (Order::Queue, _, Some(queue)) => Hash::NEW.over(&*queue.broker).over("\0").over(queue.id.to_be_bytes()),
             (Order::Client, ..) => Hash::NEW.over(message.client_id.as_deref().unwrap_or_default()),
             (Order::None, ..) => {
@@ -187,7 +212,7 @@ impl Translation {
             }
             _ => topic(),
         };
-        Ok(OrderKey(hash.finish()))
+        Ok(OrderKey::Hash(hash.finish()))
     }
 
     /// Whether the route's source takes this topic. A RocketMQ source knows its topic itself: see `FromRocketMq`.
@@ -232,6 +257,14 @@ fn render(template: &Template, how: Use, message: &Message, captures: &Captures<
     let mut out = String::with_capacity(64);
     template.render(how, message, captures, &mut out)?;
     Ok(out)
+}
+
+/// A message may not choose topics with wildcards either.
+fn check_wildcards(topic: &str) -> Result<&str, Refusal> {
+    if topic.contains(['+', '#']) {
+        return Err(Refusal::new("value_not_allowed", "its `mqttRealTopic` holds a wildcard"));
+    }
+    Ok(topic)
 }
 
 /// What MQTT cannot hold as a topic; wildcards cannot get here.

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use rumqttc_v5::{
-    ConnAck, ConnAckProperties, Connect, ConnectReturnCode, Packet, PubAck, PubAckReason, Publish, QoS, SubAck,
-    SubscribeReasonCode,
+    ConnAck, ConnAckProperties, Connect, ConnectAuth, ConnectReturnCode, Packet, PubAck, PubAckReason, Publish, QoS,
+    SubAck, SubscribeReasonCode,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -26,6 +26,8 @@ pub(super) struct Peer {
     stream: TcpStream,
     input: BytesMut,
     pub(super) connect: Connect,
+    /// User name and password.
+    pub(super) login: (String, String),
 }
 
 impl FakeBroker {
@@ -47,6 +49,7 @@ impl FakeBroker {
             client_id: "bridge".to_owned(),
             username: None,
             password: None,
+            login: None,
             tls: TlsFiles::default(),
             will: None,
             keep_alive: Duration::from_secs(1),
@@ -66,9 +69,14 @@ impl FakeBroker {
     pub(super) async fn accept(&self) -> Peer {
         let (stream, _) = timeout(PATIENCE, self.listener.accept()).await.expect("a connection").unwrap();
         let connect = Connect { keep_alive: 0, client_id: String::new(), clean_start: false, properties: None };
-        let mut peer = Peer { stream, input: BytesMut::new(), connect };
+        let mut peer = Peer { stream, input: BytesMut::new(), connect, login: Default::default() };
         match peer.next().await {
-            Packet::Connect(connect, _, _) => peer.connect = connect,
+            Packet::Connect(connect, _, login) => {
+                peer.connect = connect;
+                if let ConnectAuth::UsernamePassword { username, password } = login {
+                    peer.login = (username, String::from_utf8(password.to_vec()).unwrap());
+                }
+            }
             other => panic!("{other:?} instead of a CONNECT"),
         }
         peer
@@ -83,8 +91,10 @@ impl FakeBroker {
     pub(super) async fn login_v4(&self, session_present: bool) -> Peer {
         let (stream, _) = timeout(PATIENCE, self.listener.accept()).await.expect("a connection").unwrap();
         let connect = Connect { keep_alive: 0, client_id: String::new(), clean_start: false, properties: None };
-        let mut peer = Peer { stream, input: BytesMut::new(), connect };
-        assert_eq!(peer.frame().await[0], 0x10, "a CONNECT");
+        let mut peer = Peer { stream, input: BytesMut::new(), connect, login: Default::default() };
+        let frame = peer.frame().await;
+        assert_eq!(frame[0], 0x10, "a CONNECT");
+        peer.login = v4_login(&frame);
         peer.raw(&[0x20, 2, u8::from(session_present), 0]).await;
         peer
     }
@@ -204,4 +214,20 @@ impl Peer {
         publish.dup = dup;
         self.send(Packet::Publish(publish)).await;
     }
+}
+
+/// User name and password of a CONNECT of 3.1.1 without a will.
+fn v4_login(frame: &[u8]) -> (String, String) {
+    let (length, rest) = (frame[1..].iter().position(|byte| byte & 0x80 == 0).unwrap() + 2, frame);
+    // Protocol name, level, flags, keep-alive.
+    let flags = rest[length + 7];
+    let mut rest = &rest[length + 10..];
+    let mut text = || {
+        let (size, more) = rest.split_first_chunk().unwrap();
+        let (text, more) = more.split_at(usize::from(u16::from_be_bytes(*size)));
+        rest = more;
+        String::from_utf8(text.to_vec()).unwrap()
+    };
+    let _client_id = text();
+    if flags & 0b1100_0000 == 0b1100_0000 { (text(), text()) } else { Default::default() }
 }

@@ -11,9 +11,13 @@ use tokio::{
 use super::{
     packet::{Codec, ConnAck, Connect, Incoming, Unreadable},
     reason::{Reason, UNSUPPORTED_VERSION},
+    tokens::Keeper,
     transport::{self, DialError, Stream},
 };
-use crate::settings::{MqttBroker, MqttVersion, Secret, Will};
+use crate::{
+    lmq::credentials,
+    settings::{MqttBroker, MqttVersion, Secret, Will},
+};
 
 /// MQTT 5's word for a session that never expires.
 const NEVER: u32 = u32::MAX;
@@ -27,6 +31,13 @@ pub(super) struct Login {
     pub(super) announce: bool,
     /// Ends the session with the connection.
     pub(super) throw_away: bool,
+}
+
+/// What proves who we are, at one login.
+#[derive(Debug, Default)]
+pub(super) struct Credentials {
+    pub(super) username: Option<String>,
+    pub(super) password: Option<Secret>,
 }
 
 /// A connection that is logged in.
@@ -55,8 +66,17 @@ pub(super) enum LoginError {
     Unreadable(#[from] Unreadable),
     #[error("login cannot be written: {0}")]
     Unwritable(String),
+    #[error("no token: {0}")]
+    NoToken(String),
     #[error("the broker gave the client id {0:?} instead of ours")]
     OtherId(String),
+}
+
+impl LoginError {
+    /// Whether other credentials may be let in. A broker may also just close.
+    pub(super) fn is_about_credentials(&self) -> bool {
+        matches!(self, Self::Closed) || matches!(self, Self::Refused(reason, _) if reason.is_about_credentials())
+    }
 }
 
 impl Login {
@@ -82,22 +102,43 @@ impl Login {
         Some((will.topic.replace("{client_id}", &self.client_id), will))
     }
 
-    /// The one place that knows what proves who we are.
-    fn credentials(&self) -> (Option<&str>, Option<&str>) {
-        (self.broker.username.as_deref(), self.broker.password.as_ref().map(Secret::reveal))
+    /// The one place that knows what proves who we are. Tokens come from their keeper, which may have to ask for them.
+    pub(super) async fn credentials(&self, keeper: Option<&mut Keeper>) -> Result<Credentials, LoginError> {
+        let broker = &self.broker;
+        Ok(match (&broker.login, keeper) {
+            (None, _) => Credentials { username: broker.username.clone(), password: broker.password.clone() },
+            (Some(login), Some(keeper)) => Credentials {
+                username: Some(credentials::username(login)),
+                password: Some(keeper.password().await.map_err(LoginError::NoToken)?),
+            },
+            (Some(login), None) => Credentials {
+                username: Some(credentials::username(login)),
+                password: credentials::password(login, &self.client_id),
+            },
+        })
+    }
+
+    /// Connects and logs in once, with a session that nobody keeps tokens for.
+    pub(super) async fn visit(&self) -> Result<Connection, LoginError> {
+        self.open(true, &self.asked().await?).await
+    }
+
+    /// What proves who we are, for a login that nobody keeps tokens for.
+    pub(super) async fn asked(&self) -> Result<Credentials, LoginError> {
+        self.credentials(Keeper::new(&self.broker, &self.client_id).as_mut()).await
     }
 
     /// Connects and logs in, all within the broker's `connect_timeout`.
-    pub(super) async fn open(&self, clean_start: bool) -> Result<Connection, LoginError> {
+    pub(super) async fn open(&self, clean_start: bool, as_who: &Credentials) -> Result<Connection, LoginError> {
         let limit = self.broker.connect_timeout;
-        timeout(limit, self.open_in_time(clean_start)).await.map_err(|_| LoginError::Timeout(limit))?
+        timeout(limit, self.open_in_time(clean_start, as_who)).await.map_err(|_| LoginError::Timeout(limit))?
     }
 
-    async fn open_in_time(&self, clean_start: bool) -> Result<Connection, LoginError> {
+    async fn open_in_time(&self, clean_start: bool, as_who: &Credentials) -> Result<Connection, LoginError> {
         let mut stream = transport::dial(&self.broker).await?;
         let codec = Codec { version: self.broker.version, max_packet: self.broker.max_packet };
         let mut out = BytesMut::new();
-        self.write(codec, &mut out, clean_start)?;
+        self.write(codec, &mut out, clean_start, as_who)?;
         stream.write_all(&out).await?;
         stream.flush().await?;
         let mut rest = BytesMut::with_capacity(1024);
@@ -115,9 +156,14 @@ impl Login {
         }
     }
 
-    fn write(&self, codec: Codec, out: &mut BytesMut, clean_start: bool) -> Result<(), LoginError> {
+    fn write(
+        &self,
+        codec: Codec,
+        out: &mut BytesMut,
+        clean_start: bool,
+        as_who: &Credentials,
+    ) -> Result<(), LoginError> {
         let will = self.will();
-        let (username, password) = self.credentials();
         let session_expiry = match self.broker.session_expiry {
             _ if self.throw_away => 0,
             Some(expiry) => u32::try_from(expiry.as_secs()).unwrap_or(NEVER),
@@ -129,8 +175,8 @@ impl Login {
             keep_alive: u16::try_from(self.broker.keep_alive.as_secs()).unwrap_or(u16::MAX),
             session_expiry,
             receive_maximum: self.broker.window.max(1),
-            username,
-            password,
+            username: as_who.username.as_deref(),
+            password: as_who.password.as_ref().map(Secret::reveal),
             will: will.as_ref().map(|(topic, will)| (topic.as_str(), will.offline.as_str())),
         };
         codec.connect(out, &connect).map_err(LoginError::Unwritable)

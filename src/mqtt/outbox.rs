@@ -8,10 +8,11 @@ mod tests;
 
 use std::collections::VecDeque;
 
+use super::packet::OWN_ID;
 use crate::{delivery::Ticket, message::Qos};
 
 /// Packet ids go round from 1.
-const IDS: u16 = u16::MAX;
+pub(super) const IDS: u16 = OWN_ID - 1;
 
 /// The oldest publish in flight met by so many ended connections: one of those in flight may be their cause.
 const SUSPICIOUS: u32 = 3;

@@ -25,6 +25,9 @@ use crate::{
 /// The most that MQTT's length field can say.
 const LARGEST_PACKET: usize = 268_435_455;
 
+/// The packet id that is the session's own. Those of its duty go round below it.
+pub(super) const OWN_ID: u16 = u16::MAX;
+
 /// A payload up to this size is copied out of the read buffer, so that it does not keep all of that alive.
 const COPY_BELOW: usize = 4096;
 
@@ -66,6 +69,12 @@ pub(super) enum Incoming {
     },
     PingResp,
     Disconnect(Reason),
+    /// A publish that the session has taken for itself. Its acknowledgement is due like that of any other.
+    Aside {
+        qos: Qos,
+        packet_id: u16,
+        dup: bool,
+    },
     /// One that asks for nothing.
     Other,
 }
@@ -319,6 +328,15 @@ pub(super) fn write_ack(out: &mut BytesMut, kind: AckKind, packet_id: u16) {
     });
     out.put_u8(2);
     out.put_u16(packet_id);
+}
+
+/// Writes the first acknowledgement of a publish, where one is due.
+pub(super) fn acknowledge(out: &mut BytesMut, qos: Qos, packet_id: u16) {
+    match qos {
+        Qos::AtMostOnce => {}
+        Qos::AtLeastOnce => write_ack(out, AckKind::PubAck, packet_id),
+        Qos::ExactlyOnce => write_ack(out, AckKind::PubRec, packet_id),
+    }
 }
 
 /// Writes a PINGREQ.

@@ -14,7 +14,10 @@ use super::{
     reason::Reason,
     session::say_goodbye,
 };
-use crate::{message::Qos, settings::MqttBroker};
+use crate::{
+    message::Qos,
+    settings::{MqttBroker, Secret},
+};
 
 /// What a broker says of itself at login; on 3.1.1, which says nothing, the most there can be.
 #[expect(clippy::struct_excessive_bools, reason = "MQTT says these one by one")]
@@ -53,7 +56,7 @@ pub struct ProbeError {
 pub async fn probe(broker: &Arc<MqttBroker>, filters: &[String]) -> Result<Report, ProbeError> {
     let failed = |error: LoginError| ProbeError { url: broker.url.to_string(), reason: error.to_string() };
     let login = Login::aside(broker, &format!("check.{}", broker.name));
-    let mut connection = login.open(true).await.map_err(failed)?;
+    let mut connection = login.visit().await.map_err(failed)?;
     let limits = connection.connack.clone();
     let limit = broker.connect_timeout;
     let answers = timeout(limit, subscribe(&mut connection, filters)).await;
@@ -75,9 +78,19 @@ pub async fn probe(broker: &Arc<MqttBroker>, filters: &[String]) -> Result<Repor
 /// Ends the session of a client id, with all that the broker keeps for it.
 pub async fn retire(broker: &Arc<MqttBroker>, client_id: &str) -> Result<(), ProbeError> {
     let failed = |error: LoginError| ProbeError { url: broker.url.to_string(), reason: error.to_string() };
-    let connection = Login::throw_away(broker, client_id).open(true).await.map_err(failed)?;
+    let connection = Login::throw_away(broker, client_id).visit().await.map_err(failed)?;
     say_goodbye(connection).await;
     Ok(())
+}
+
+/// User name and password of a client id, as a login of it would send them now. Dials nothing; tokens are asked for.
+pub async fn credentials(
+    broker: &Arc<MqttBroker>,
+    client_id: &str,
+) -> Result<(Option<String>, Option<Secret>), ProbeError> {
+    let failed = |error: LoginError| ProbeError { url: broker.url.to_string(), reason: error.to_string() };
+    let asked = Login::throw_away(broker, client_id).asked().await.map_err(failed)?;
+    Ok((asked.username, asked.password))
 }
 
 /// One filter at a time, since some brokers answer a bad one by closing.

@@ -49,6 +49,11 @@ impl Reason {
         )
     }
 
+    /// Whether a login was refused for what it proved, or did not prove.
+    pub(super) fn is_about_credentials(&self) -> bool {
+        matches!(self.code, 0x85..=NOT_AUTHORIZED | 0x8A | 0x8C)
+    }
+
     /// Whether the request failed.
     pub(super) fn is_failure(&self) -> bool {
         self.code >= 0x80

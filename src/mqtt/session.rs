@@ -4,6 +4,7 @@
 //! come. A duty that takes nothing more leaves packets unread, which holds the broker back; the keep-alive goes on
 //! all the same. The loop connects again for ever; only its duty ends it.
 
+mod account;
 mod keep_alive;
 #[cfg(test)]
 mod tests;
@@ -16,19 +17,16 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval_at, sleep, timeout},
 };
 
-use self::keep_alive::KeepAlive;
+use self::{account::Account, keep_alive::KeepAlive};
 use super::{
     backoff::{Backoff, End},
-    login::{Connection, Login, LoginError},
+    login::{Connection, Login},
     outbox::Blame,
     packet::{self, Codec, ConnAck, Incoming, Unreadable},
     reason::{self, Reason},
     transport::Stream,
 };
-use crate::{
-    message::{Message, Qos, Topic},
-    settings::MqttVersion,
-};
+use crate::message::{Message, Qos, Topic};
 
 /// How long packets gather while a duty is patient: a wake for each would cost more than all the rest.
 const GATHER: Duration = Duration::from_micros(200);
@@ -140,17 +138,18 @@ impl Ending {
 /// Keeps a session connected until its duty is finished.
 pub(super) async fn run<D: Duty>(login: &Login, duty: &mut D) {
     let mut backoff = Backoff::default();
+    let mut account = Account::new(login);
     while !duty.is_finished() {
         let clean_start = login.throw_away || duty.clean_start();
         let opened = tokio::select! {
             biased;
             () = offline(duty) => return,
-            opened = open(login, clean_start) => opened,
+            opened = account.open(clean_start) => opened,
         };
         match opened {
             Ok(connection) => {
                 let since = Instant::now();
-                let ending = serve(connection, login, duty, backoff.proof()).await;
+                let ending = serve(connection, &mut account, duty, backoff.proof()).await;
                 if matches!(ending, Ending::Finished) {
                     return;
                 }
@@ -186,16 +185,6 @@ async fn offline<D: Duty>(duty: &mut D) {
     }
 }
 
-async fn open(login: &Login, clean_start: bool) -> Result<Connection, LoginError> {
-    if clean_start && !login.throw_away && login.broker.version == MqttVersion::V4 {
-        // In 3.1.1 a clean session also ends with its connection, so the old one is ended by a connection of its own.
-        let connection = login.open(true).await?;
-        say_goodbye(connection).await;
-        return login.open(false).await;
-    }
-    login.open(clean_start).await
-}
-
 /// Ends a connection that served only its login.
 pub(super) async fn say_goodbye(connection: Connection) {
     let (mut reader, mut writer) = tokio::io::split(connection.stream);
@@ -204,12 +193,14 @@ pub(super) async fn say_goodbye(connection: Connection) {
     hang_up(&mut reader, &mut writer, &mut out).await;
 }
 
-async fn serve<D: Duty>(connection: Connection, login: &Login, duty: &mut D, proof: Duration) -> Ending {
+async fn serve<D: Duty>(connection: Connection, account: &mut Account<'_>, duty: &mut D, proof: Duration) -> Ending {
+    let login = account.login;
     let (mut reader, mut writer) = tokio::io::split(connection.stream);
     let mut link = Link { codec: connection.codec, limits: connection.connack, out: BytesMut::new() };
+    account.connected(&mut link);
     announce(login, &mut link, true);
     duty.connected(&mut link);
-    let ending = match exchange(&mut reader, &mut writer, &mut link, connection.rest, login, duty, proof).await {
+    let ending = match exchange(&mut reader, &mut writer, &mut link, connection.rest, account, duty, proof).await {
         Ok(()) => Ending::Finished,
         Err(ending) => ending,
     };
@@ -226,11 +217,12 @@ async fn exchange<D: Duty>(
     writer: &mut WriteHalf<Box<dyn Stream>>,
     link: &mut Link,
     mut input: BytesMut,
-    login: &Login,
+    account: &mut Account<'_>,
     duty: &mut D,
     proof: Duration,
 ) -> Result<(), Ending> {
-    let mut keep_alive = KeepAlive::new(link.limits.keep_alive.unwrap_or(login.broker.keep_alive), Instant::now());
+    let mut keep_alive =
+        KeepAlive::new(link.limits.keep_alive.unwrap_or(account.login.broker.keep_alive), Instant::now());
     let mut ticks = interval_at(Instant::now() + keep_alive.period(), keep_alive.period());
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let proven_at = Instant::now() + proof;
@@ -240,7 +232,7 @@ async fn exchange<D: Duty>(
     }
     let mut unflushed = false;
     while !duty.is_finished() {
-        let blocked = parse(&mut input, duty, link)?;
+        let blocked = parse(&mut input, account, duty, link)?;
         if input.is_empty() && input.capacity() > KEEP {
             input = BytesMut::new();
         }
@@ -264,6 +256,7 @@ async fn exchange<D: Duty>(
                 duty.tick(link);
             }
             event = duty.next() => duty.event(event, Some(link)),
+            () = account.renewed() => account.upload(link),
             read = reader.read_buf(&mut input), if !blocked => {
                 if read? == 0 {
                     return Err(Ending::Closed);
@@ -280,7 +273,12 @@ async fn exchange<D: Duty>(
 }
 
 /// Takes all packets that are there and that the duty accepts. Says whether one waits that it does not.
-fn parse<D: Duty>(input: &mut BytesMut, duty: &mut D, link: &mut Link) -> Result<bool, Ending> {
+fn parse<D: Duty>(
+    input: &mut BytesMut,
+    account: &mut Account<'_>,
+    duty: &mut D,
+    link: &mut Link,
+) -> Result<bool, Ending> {
     let mut taken = false;
     let mut blocked = false;
     while let Some(first) = input.first().copied() {
@@ -289,7 +287,11 @@ fn parse<D: Duty>(input: &mut BytesMut, duty: &mut D, link: &mut Link) -> Result
             break;
         }
         match link.codec.read(input) {
-            Ok(Some(packet)) => duty.packet(packet, link)?,
+            Ok(Some(packet)) => {
+                if let Some(packet) = account.heard(packet, link) {
+                    duty.packet(packet, link)?;
+                }
+            }
             Ok(None) => break,
             Err(error @ Unreadable::TooLarge { .. }) if duty.leaves_unread(&error.to_string()) => {
                 blocked = true;

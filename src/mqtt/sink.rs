@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until};
 use self::verdict::{Verdict, judge};
 use super::{
     login::Login,
-    outbox::{Outbox, Suspicion},
+    outbox::{IDS, Outbox, Suspicion},
     packet::{self, Ack, AckKind, Codec, Incoming, Prepared},
     reason::NO_MATCHING_SUBSCRIBERS,
     session::{self, Duty, Ending, Link},
@@ -105,7 +105,7 @@ impl Sink {
             MqttVersion::V4 => Outbox::with_most_exactly_once(V4_EXACTLY_ONCE),
             MqttVersion::V5 => Outbox::default(),
         };
-        let max_window = broker.window.min(u16::try_from(limits.messages).unwrap_or(u16::MAX)).max(1);
+        let max_window = broker.window.min(u16::try_from(limits.messages).unwrap_or(IDS)).clamp(1, IDS);
         Self {
             link,
             codec: Codec { version: broker.version, max_packet: broker.max_packet },
@@ -206,7 +206,7 @@ impl Sink {
                     self.went_through();
                 }
             }
-            (AckKind::PubRel, _) => {}
+            (AckKind::PubRel, _) => packet::write_ack(&mut link.out, AckKind::PubComp, id),
         }
     }
 
@@ -330,6 +330,7 @@ impl Duty for Sink {
     fn packet(&mut self, packet: Incoming, link: &mut Link) -> Result<(), Ending> {
         match packet {
             Incoming::Ack(ack) => self.answered(&ack, link),
+            Incoming::Aside { qos, packet_id, .. } => packet::acknowledge(&mut link.out, qos, packet_id),
             Incoming::Disconnect(reason) => return Err(Ending::Disconnected(reason)),
             // Nothing is subscribed to; a session that another client left here may still bring something.
             Incoming::Publish(_)

@@ -243,6 +243,7 @@ impl Duty for Source {
     fn packet(&mut self, packet: Incoming, link: &mut Link) -> Result<(), Ending> {
         match packet {
             Incoming::Publish(publish) => self.publish(*publish),
+            Incoming::Aside { qos, packet_id, dup } => self.ledger.skip(qos, packet_id, dup),
             Incoming::Ack(ack) if ack.kind == AckKind::PubRel => {
                 self.ledger.release(ack.packet_id);
                 packet::write_ack(&mut link.out, AckKind::PubComp, ack.packet_id);

@@ -17,10 +17,14 @@ use crate::{message::Qos, settings::MqttBroker, telemetry::BrokerTelemetry};
 /// Mosquitto's count, since it started, of the messages that it dropped since a client's queue was full.
 const TOPIC: &str = "$SYS/broker/publish/messages/dropped";
 
-/// Watches until it is dropped.
+/// So many connections that told nothing: this broker has no such count, or keeps it from us, and may close over the
+/// question.
+const FRUITLESS: u32 = 3;
+
+/// Watches until it is dropped, or there is nothing to see.
 pub async fn run(broker: Arc<MqttBroker>, telemetry: BrokerTelemetry) {
     let login = Login::aside(&broker, &format!("watch.{}", broker.name));
-    let mut watch = Watch { broker: broker.name.clone(), telemetry, last: None };
+    let mut watch = Watch { broker: broker.name.clone(), telemetry, last: None, fruitless: 0 };
     session::run(&login, &mut watch).await;
 }
 
@@ -28,6 +32,7 @@ struct Watch {
     broker: String,
     telemetry: BrokerTelemetry,
     last: Option<u64>,
+    fruitless: u32,
 }
 
 impl Watch {
@@ -61,7 +66,9 @@ impl Duty for Watch {
         debug!(broker = %self.broker, %reason, "is not watched");
     }
 
-    fn disconnected(&mut self, _ending: &Ending) {}
+    fn disconnected(&mut self, _ending: &Ending) {
+        self.fruitless += u32::from(self.last.is_none());
+    }
 
     async fn next(&mut self) -> Infallible {
         pending().await
@@ -95,7 +102,7 @@ impl Duty for Watch {
     }
 
     fn is_finished(&self) -> bool {
-        false
+        self.fruitless >= FRUITLESS
     }
 
     fn ends_session(&self) -> bool {

@@ -62,7 +62,7 @@ fn run_route(route: Route, messages: usize) -> Far {
     let shown = telemetry.clone();
     let task = tokio::spawn(async move {
         let mut ends = Ends { source: source_handle, sink: sink_handle, park };
-        run(&route, limits, &shown, &mut ends, told).await
+        run(&route, limits, &shown, Some(&Known), &mut ends, told).await
     });
     Far { source, sink, refused, parked, orders, route: task, telemetry }
 }
@@ -248,4 +248,46 @@ async fn a_route_all_of_whose_messages_are_refused_and_parked_is_not_stalled() {
     let mut far = run_route(route(""), 10);
     parks_on(&mut far, 0, true).await;
     assert_eq!(far.telemetry.stalled.get(), 0);
+}
+
+/// Presence of clients whose ids end in `on`, `off`, or otherwise.
+struct Known;
+
+impl Presences for Known {
+    fn online(&self, client_id: &str) -> Answer {
+        match client_id.rsplit('@').next() {
+            Some("on") => Answer::Known(1),
+            Some("off") => Answer::Known(0),
+            _ => Answer::Unknown,
+        }
+    }
+
+    fn count(&self, _group: &str) -> Answer {
+        Answer::Unknown
+    }
+
+    fn list(&self, _group: &str, _after: &str, _limit: usize) -> Vec<crate::presence::ask::Online> {
+        Vec::new()
+    }
+
+    fn changes(&self, _group: &str) -> tokio::sync::broadcast::Receiver<crate::presence::ask::Change> {
+        tokio::sync::broadcast::channel(1).1
+    }
+}
+
+#[tokio::test]
+async fn what_is_for_a_client_that_is_known_to_be_offline_is_dropped_unless_it_is_to_be_kept() {
+    let mut far = run_route(Route { drops_offline: true, ..route("") }, 10);
+    let to = |ticket, second: &str, clean_session| {
+        let mut delivery = delivery(ticket, true);
+        delivery.message.topic = Topic::from_mqtt(format!("up/{second}"));
+        delivery.message.clean_session = clean_session;
+        delivery
+    };
+    let kept = [("p2p/G@@@on", None), ("p2p/G@@@who", None), ("p2p/G@@@off", Some(false)), ("live/p2p/G@@@off", None)];
+    let dropped = [("p2p/G@@@off", None), ("p2p/G@@@off", Some(true))];
+    let batch = (0..).zip(kept.iter().chain(&dropped)).map(|(ticket, (second, clean))| to(ticket, second, *clean));
+    far.deliver(batch.collect()).await;
+    assert_eq!(far.source.settled.recv().await.unwrap(), [4, 5], "acknowledged at once");
+    assert_eq!(far.arrives().await, [0, 1, 2, 3]);
 }

@@ -7,6 +7,7 @@ mod api;
 mod credentials;
 mod http;
 mod lmq;
+mod login;
 mod mqtt;
 mod rocketmq;
 mod secrets;

@@ -1,22 +1,16 @@
 //! The source of a status route: what a broker says of its clients, by MQTT or by webhook, and the notices made of it.
 
+use super::Shared;
 use crate::{
     delivery::{SourceLink, source_link},
     mapping::{FromEvents, Via},
     mqtt,
-    presence::{source, webhook, webhook::Doors},
-    settings::{CurrentCredentials, Settings},
+    presence::{source, webhook},
+    settings::Settings,
 };
 
 /// Reads until the route closes its link.
-pub(super) async fn run(
-    from: &FromEvents,
-    route: &str,
-    settings: &Settings,
-    credentials: CurrentCredentials,
-    doors: &Doors,
-    link: SourceLink,
-) {
+pub(super) async fn run(from: &FromEvents, route: &str, settings: &Settings, shared: &Shared, link: SourceLink) {
     let state = link.state.clone();
     let (events_link, events) = source_link(state.clone());
     let options = source::Options {
@@ -24,7 +18,7 @@ pub(super) async fn run(
         adapter: from.adapter,
         grace: from.grace,
         grouped: from.grouped,
-        credentials,
+        credentials: shared.credentials.clone(),
         webhook: matches!(from.via, Via::Webhook),
         api: from.api.clone(),
     };
@@ -33,7 +27,7 @@ pub(super) async fn run(
             Via::Mqtt(session) => {
                 mqtt::source::run(session.clone(), route, settings.limits, &settings.data_dir, events_link).await;
             }
-            Via::Webhook => webhook::run(doors.open(route, from.adapter), events_link).await,
+            Via::Webhook => webhook::run(shared.doors.open(route, from.adapter), events_link).await,
         }
     };
     let ((), told) = tokio::join!(read, source::run(options, &settings.data_dir, events, link));

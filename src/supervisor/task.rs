@@ -9,17 +9,17 @@ use tokio::{
 };
 use tracing::{error, warn};
 
-use super::{events, thread::on_its_own};
+use super::{Shared, events, thread::on_its_own};
 use crate::{
     data_dir,
     delivery::{SinkHandle, SinkLink, SourceHandle, SourceLink, sink_link, source_link},
     mapping::{From, Park, Route, To},
     mqtt,
     parking::{self, ParkHandle, ParkTopic, ParkedFile, park_link},
-    presence::webhook::Doors,
+    presence::ask::Presences,
     rocketmq,
     route::{self, Ended, Ends, Order},
-    settings::{CurrentCredentials, Settings},
+    settings::Settings,
     telemetry::{EndState, RouteTelemetry},
 };
 
@@ -29,10 +29,10 @@ pub(super) const CLOSE: Duration = Duration::from_secs(4);
 const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// What a route runs for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// As long as the bridge does.
-    Work,
+#[derive(Clone, Copy)]
+pub(super) enum Purpose<'a> {
+    /// As long as the bridge does, with what it knows of clients.
+    Work(&'a dyn Presences),
     /// To send what was parked, perhaps beside a bridge that runs the same route.
     Replay,
 }
@@ -42,17 +42,17 @@ pub(super) async fn run(
     route: Arc<Route>,
     settings: Arc<Settings>,
     telemetry: Arc<RouteTelemetry>,
-    (doors, credentials): (Doors, CurrentCredentials),
+    shared: Shared,
     orders: watch::Receiver<Order>,
 ) -> Ended {
     let name = route.name.clone();
     let told = orders.clone();
     let work = move || {
         let (route, settings, telemetry, told) = (route.clone(), settings.clone(), telemetry.clone(), told.clone());
-        let (doors, credentials) = (doors.clone(), credentials.clone());
+        let shared = shared.clone();
         async move {
-            let source = |link| spawn_source(route.clone(), &settings, &doors, credentials, link);
-            run_once(&route, Purpose::Work, &settings, &telemetry, told, source).await
+            let source = |link| spawn_source(route.clone(), &settings, &shared, link);
+            run_once(&route, Purpose::Work(&*shared.board), &settings, &telemetry, told, source).await
         }
     };
     again_and_again(&name, orders, work).await
@@ -87,19 +87,23 @@ where
 /// Runs a route once, from whatever source it is given, and closes its ends.
 pub(super) async fn run_once(
     route: &Arc<Route>,
-    purpose: Purpose,
+    purpose: Purpose<'_>,
     settings: &Settings,
     telemetry: &RouteTelemetry,
     orders: watch::Receiver<Order>,
     source: impl FnOnce(SourceLink) -> JoinHandle<()>,
 ) -> Ended {
     let (source_link, source_handle) = source_link(telemetry.source.clone());
-    let (sink, sink_task) = spawn_sink(route, purpose, settings, telemetry.sink.clone());
+    let presences = match purpose {
+        Purpose::Work(presences) => Some(presences),
+        Purpose::Replay => None,
+    };
+    let (sink, sink_task) = spawn_sink(route, presences.is_none(), settings, telemetry.sink.clone());
     let (park, mut tasks) = spawn_parking(route, settings, telemetry.park.clone());
     tasks.push(sink_task);
     tasks.push(source(source_link));
     let mut ends = Ends { source: source_handle, sink, park };
-    let ended = route::run(route, settings.limits, telemetry, &mut ends, orders).await;
+    let ended = route::run(route, settings.limits, telemetry, presences, &mut ends, orders).await;
     close(ends, tasks, &route.name).await;
     ended
 }
@@ -119,14 +123,8 @@ async fn close(ends: Ends, tasks: Vec<JoinHandle<()>>, route: &str) {
     }
 }
 
-fn spawn_source(
-    route: Arc<Route>,
-    settings: &Arc<Settings>,
-    doors: &Doors,
-    credentials: CurrentCredentials,
-    link: SourceLink,
-) -> JoinHandle<()> {
-    let (settings, doors) = (settings.clone(), doors.clone());
+fn spawn_source(route: Arc<Route>, settings: &Arc<Settings>, shared: &Shared, link: SourceLink) -> JoinHandle<()> {
+    let (settings, shared) = (settings.clone(), shared.clone());
     tokio::spawn(async move {
         match &route.from {
             From::Mqtt(from) => {
@@ -137,7 +135,7 @@ fn spawn_source(
                 rocketmq::source::run(from.clone(), id, settings.limits, link).await;
             }
             From::Events(from) => {
-                Box::pin(events::run(from, &route.name, &settings, credentials, &doors, link)).await;
+                Box::pin(events::run(from, &route.name, &settings, &shared, link)).await;
             }
         }
     })
@@ -153,18 +151,18 @@ fn instance(data_dir: &Path) -> String {
 
 fn spawn_sink(
     route: &Arc<Route>,
-    purpose: Purpose,
+    replays: bool,
     settings: &Settings,
     state: Arc<EndState>,
 ) -> (SinkHandle, JoinHandle<()>) {
     let (link, handle) = sink_link(state);
     let (route, limits) = (route.clone(), settings.limits);
     let task = tokio::spawn(async move {
-        match (&route.to, purpose) {
-            (To::Mqtt { broker, client_id }, Purpose::Work) => {
+        match (&route.to, replays) {
+            (To::Mqtt { broker, client_id }, false) => {
                 mqtt::sink::run(broker.clone(), client_id, limits, link).await;
             }
-            (To::Mqtt { broker, .. }, Purpose::Replay) => {
+            (To::Mqtt { broker, .. }, true) => {
                 mqtt::sink::replay(broker.clone(), &route.name, limits, link).await;
             }
             (To::RocketMq { cluster }, _) => rocketmq::sink::run(cluster.clone(), &route.name, limits, link).await,
@@ -230,7 +228,7 @@ mod tests {
                 begins.send((source, sink, parking)).expect("the test listens");
                 let limits = Limits { messages: 10, bytes: usize::MAX };
                 let mut ends = Ends { source: source_handle, sink: sink_handle, park };
-                route::run(&route, limits, &telemetry, &mut ends, told).await
+                route::run(&route, limits, &telemetry, None, &mut ends, told).await
             }
         };
         let running = tokio::spawn(again_and_again("r", told, work));

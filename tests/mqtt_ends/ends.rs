@@ -29,6 +29,7 @@ pub(super) fn broker(port: u16, version: MqttVersion) -> MqttBroker {
         client_id: "bridge".into(),
         username: None,
         password: None,
+        login: None,
         tls: TlsFiles::default(),
         will: None,
         keep_alive: Duration::from_secs(30),
@@ -164,7 +165,7 @@ impl Writer {
 }
 
 fn outgoing(ticket: u64, message: Message) -> Outgoing {
-    Outgoing { ticket, order: OrderKey(0), message, deadline: None }
+    Outgoing { ticket, order: OrderKey::Hash(0), message, deadline: None }
 }
 
 /// Writes numbered messages of many keys as fast as they are taken and reads them until all are there.

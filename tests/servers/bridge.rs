@@ -76,19 +76,36 @@ impl Bridge {
 
     /// The sample settings and mappings of the repository, pointed at these servers by the environment; starts nothing.
     pub fn samples(mqtt: &Mosquitto, rocketmq: &RocketMq) -> Self {
+        Self::of("rocketbridge.toml", &[("EDGE", mqtt)], rocketmq)
+    }
+
+    /// Settings of the repository, and the mappings beside them, with its brokers in the environment; starts nothing.
+    pub fn of(settings: &str, brokers: &[(&str, &Mosquitto)], rocketmq: &RocketMq) -> Self {
         let (folder, admin) = (folder("bridge"), free_port());
-        let settings = Path::new(env!("CARGO_MANIFEST_DIR")).join("rocketbridge.toml");
+        let settings = Path::new(env!("CARGO_MANIFEST_DIR")).join(settings);
         let mut bridge = Self { folder, admin, settings, environment: Vec::new(), process: None };
-        bridge.set("ROCKETBRIDGE__MQTT__EDGE__URL", &mqtt.url());
+        for (name, mqtt) in brokers {
+            bridge.set(&format!("ROCKETBRIDGE__MQTT__{name}__URL"), &mqtt.url());
+        }
         bridge.set("ROCKETBRIDGE__ROCKETMQ__MAIN__NAME_SERVERS", &rocketmq.servers().join(","));
         bridge.set("ROCKETBRIDGE__HTTP__ADMIN", &format!("127.0.0.1:{admin}"));
         bridge.set("ROCKETBRIDGE__DATA_DIR", &bridge.folder.join("data").display().to_string());
         bridge
     }
 
+    /// Goes on with other settings of the repository, with the same data; starts nothing.
+    pub fn change(&mut self, settings: &str) {
+        self.settings = Path::new(env!("CARGO_MANIFEST_DIR")).join(settings);
+    }
+
     /// Sets an environment variable for all that is started from now on.
     pub fn set(&mut self, name: &str, value: &str) {
         self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Sets it no more.
+    pub fn unset(&mut self, name: &str) {
+        self.environment.retain(|(known, _)| known != name);
     }
 
     /// Writes settings and a mapping file, starts the bridge, and waits until it is ready.

@@ -133,7 +133,8 @@ impl Device {
         while self.receive().await.is_some() {}
     }
 
-    async fn send(&mut self, packet: &[u8]) {
+    /// Says a packet of its own making.
+    pub async fn send(&mut self, packet: &[u8]) {
         let sent = match &mut self.link {
             Link::Tcp(stream) => stream.write_all(packet).await.map_err(io::Error::other),
             Link::WebSocket(socket) => {
@@ -144,7 +145,7 @@ impl Device {
     }
 
     /// What comes next; nothing once the connection is gone.
-    async fn receive(&mut self) -> Option<Bytes> {
+    pub async fn receive(&mut self) -> Option<Bytes> {
         match &mut self.link {
             Link::Tcp(stream) => {
                 let mut piece = BytesMut::new();

@@ -17,6 +17,7 @@ pub mod device;
 pub mod fleet;
 pub mod hooks;
 pub mod http;
+pub mod java;
 pub mod judge;
 pub mod mosquitto;
 pub mod mqtt;

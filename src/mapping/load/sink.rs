@@ -24,13 +24,18 @@ pub(super) struct Sink {
     pub(super) tag: Option<Found<String>>,
     pub(super) key: Option<Found<String>>,
     pub(super) client_id: Option<Found<String>>,
+    pub(super) shard_key: Option<Found<String>>,
     pub(super) qos: Option<Qos>,
     pub(super) retain: Option<bool>,
+    pub(super) real_topic: bool,
+    /// Whether messages for a client that is offline are dropped, and where that is said.
+    pub(super) drops_offline: Option<At>,
     /// What a topic without a literal prefix may be.
     pub(super) within: Vec<Found<String>>,
 }
 
-const KEYS: [&str; 7] = ["broker", "tag", "key", "client_id", "qos", "retain", "within"];
+const KEYS: [&str; 10] =
+    ["broker", "tag", "key", "client_id", "shard_key", "qos", "retain", "real_topic", "offline", "within"];
 
 /// Reads `to` of a route. Without a kind, messages go to the other kind than the source's, as the contract has it.
 pub(super) fn sink(to: Table<'_>, route: &str, source_is_mqtt: Option<bool>, settings: &Settings) -> Option<Sink> {
@@ -63,8 +68,11 @@ pub(super) fn sink(to: Table<'_>, route: &str, source_is_mqtt: Option<bool>, set
         tag: to.filled_text("tag"),
         key: to.filled_text("key"),
         client_id: to.filled_text("client_id"),
+        shard_key: to.filled_text("shard_key"),
         qos: qos(&to),
         retain: to.flag("retain").map(|found| found.value),
+        real_topic: to.flag("real_topic").is_some_and(|found| found.value),
+        drops_offline: offline(&to),
         within: to.texts("within").unwrap_or_default(),
     };
     to.finish();
@@ -73,7 +81,7 @@ pub(super) fn sink(to: Table<'_>, route: &str, source_is_mqtt: Option<bool>, set
 
 /// Reads `to` of a status route: a topic of RocketMQ. What else a notice has, the contract says (LMQ-7.1).
 pub(super) fn notices(to: Table<'_>, route: &str, settings: &Settings) -> Option<Sink> {
-    for key in ["mqtt", "tag", "key", "client_id"] {
+    for key in ["mqtt", "tag", "key", "client_id", "shard_key"] {
         if let Some(at) = to.key_at(key) {
             let message = format!("`{}` has no meaning for status notices", to.name(key));
             let fault = Fault::error(at, message, "not used");
@@ -86,14 +94,21 @@ pub(super) fn notices(to: Table<'_>, route: &str, settings: &Settings) -> Option
     sink(to, route, Some(true), settings)
 }
 
+fn offline(to: &Table<'_>) -> Option<At> {
+    to.choice("offline", &[("drop", true), ("send", false)]).filter(|found| found.value).map(|found| found.at)
+}
+
 fn client_id(broker: &Arc<MqttBroker>, route: &str) -> String {
     format!("{}-{route}-out", broker.client_id)
 }
 
 /// Refuses keys that the other kind of sink has.
 fn refuse(to: &Table<'_>, mqtt: bool) {
-    let (keys, kind): (&[&'static str], _) =
-        if mqtt { (&["tag", "key", "client_id"], "MQTT") } else { (&["qos", "retain"], "RocketMQ") };
+    let (keys, kind): (&[&'static str], _) = if mqtt {
+        (&["tag", "key", "client_id", "shard_key"], "MQTT")
+    } else {
+        (&["qos", "retain", "real_topic", "offline"], "RocketMQ")
+    };
     for key in keys {
         if let Some(at) = to.key_at(key) {
             let message = format!("`{}` has no meaning for a sink on {kind}", to.name(key));

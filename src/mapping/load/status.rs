@@ -47,6 +47,7 @@ pub(super) fn draft(table: Table<'_>, file: &Arc<PathBuf>, context: Context<'_>)
             place,
             from: source.as_ref()?.from.clone()?,
             to: sink.as_ref()?.to.clone()?,
+            drops_offline: false,
             on_refuse: on_refuse.map_or(OnRefuse::Park, |found| found.value),
             park,
             translation: translation?,

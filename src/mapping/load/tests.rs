@@ -374,3 +374,16 @@ from = { webhook = "emqx", broker = "plain" }
 "#;
     insta::assert_snapshot!(faults(WITH_API, text));
 }
+
+#[test]
+fn what_an_endpoint_of_lmq_has_against_sessions_is_warned_of() {
+    let settings = "[mqtt.hosted]\nurl = \"mqtt://h\"\nclient_id = \"GID_plant@@@bridge\"\n\
+        login = { mode = \"token\", access_key = \"a\", instance = \"x\", token = { file = \"/dev/null\" } }\n[rocketmq.main]\nname_servers = \"ns\"";
+    let filters: Vec<_> = (0..31).map(|number| format!("ACE/{number}")).collect();
+    let name = "a-route-with-quite-a-long-name-for-its-session";
+    let text = format!("[[route]]\nname = \"{name}\"\nfrom.mqtt = {filters:?}\nto.rocketmq = \"ACE\"");
+    let report = faults(settings, &text);
+    assert!(report.contains("warning: LMQ-2.1: a client id of 65 characters is over 64"), "{report}");
+    assert!(report.contains("warning: LMQ-2.3: 31 filters in one session are over 30"), "{report}");
+    assert!(!faults(&settings.replace("login", "# login"), &text).contains("LMQ-"));
+}

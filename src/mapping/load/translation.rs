@@ -26,6 +26,10 @@ pub(super) fn translation(
 ) -> Option<Translation> {
     let order_by = route.filled_text("order_by");
     let strict_lmq = route.choice("strict", &[("lmq", true)]).is_some();
+    if let (Some(order), Some(shard)) = (&order_by, sink.and_then(|sink| sink.shard_key.as_ref())) {
+        let fault = Fault::error(order.at.clone(), "`order_by` has no effect beside `to.shard_key`", "not used");
+        route.faults().add(fault.other(shard.at.clone(), "this is the order"));
+    }
     refuse_shared_order(source?, order_by.as_ref(), route);
     check(route, &Strings { source: source?, sink: sink?, order_by: order_by.as_ref() }, strict_lmq, loop_key)
 }
@@ -92,13 +96,19 @@ impl<'a> Strings<'a> {
             Kind::Events => DraftFrom::Clients,
         };
         let to = if sink.mqtt {
-            DraftTo::Mqtt { topic: text(sink.topic.as_ref()), qos: sink.qos, retain: sink.retain }
+            DraftTo::Mqtt {
+                topic: text(sink.topic.as_ref()),
+                qos: sink.qos,
+                retain: sink.retain,
+                real_topic: sink.real_topic,
+            }
         } else {
             DraftTo::RocketMq {
                 topic: text(sink.topic.as_ref()),
                 tag: text(sink.tag.as_ref()),
                 key: text(sink.key.as_ref()),
                 client_id: text(sink.client_id.as_ref()),
+                shard_key: text(sink.shard_key.as_ref()),
             }
         };
         Some(Draft {
@@ -129,6 +139,7 @@ impl<'a> Strings<'a> {
             Field::Tag => sink.tag.as_ref(),
             Field::Key => sink.key.as_ref(),
             Field::ClientId => sink.client_id.as_ref(),
+            Field::ShardKey => sink.shard_key.as_ref(),
             Field::Within(index) => sink.within.get(index),
             Field::OrderBy => self.order_by,
         };

@@ -26,6 +26,7 @@ impl Translation {
         }
         let (from, to) = draft.kinds();
         let order = match (draft.order_by, &draft.from) {
+            _ if matches!(draft.to, DraftTo::RocketMq { shard_key: Some(_), .. }) => Order::Shard,
             (Some("none"), _) => Order::None,
             (Some(_), _) => Order::Template,
             (None, DraftFrom::Mqtt { .. }) => Order::Topic,
@@ -33,7 +34,7 @@ impl Translation {
             (None, DraftFrom::Clients) => Order::Client,
         };
         let sink = match draft.to {
-            DraftTo::Mqtt { qos, retain, .. } => Sink::Mqtt { qos, retain },
+            DraftTo::Mqtt { qos, retain, real_topic, .. } => Sink::Mqtt { qos, retain, real_topic },
             DraftTo::RocketMq { .. } => Sink::RocketMq,
         };
         Ok(Self {
@@ -127,13 +128,16 @@ fn rule(draft: &Draft<'_>, source: &Source<'_>, faults: &mut Faults) -> Option<(
     let scope = source.scope();
     let mut optional =
         |field, text: Option<&str>| text.and_then(|text| faults.keep(field, Template::parse(text, &scope)));
-    let (tag, key, client_id) = match draft.to {
-        DraftTo::Mqtt { .. } => (None, None, None),
-        DraftTo::RocketMq { tag, key, client_id, .. } => {
-            (optional(Field::Tag, tag), optional(Field::Key, key), optional(Field::ClientId, client_id))
-        }
+    let (tag, key, client_id, shard_key) = match draft.to {
+        DraftTo::Mqtt { .. } => (None, None, None, None),
+        DraftTo::RocketMq { tag, key, client_id, shard_key, .. } => (
+            optional(Field::Tag, tag),
+            optional(Field::Key, key),
+            optional(Field::ClientId, client_id),
+            optional(Field::ShardKey, shard_key),
+        ),
     };
-    let order = optional(Field::OrderBy, draft.order_by.filter(|text| *text != "none"));
+    let order = shard_key.or_else(|| optional(Field::OrderBy, draft.order_by.filter(|text| *text != "none")));
     let text = draft.topic();
     let topic = faults.keep(Field::Topic, Template::parse(text, &scope))?;
     faults.keep(Field::Topic, check_literals(text, matches!(draft.to, DraftTo::Mqtt { .. })))?;
@@ -186,6 +190,10 @@ fn produces(draft: &Draft<'_>, shapes: &[Shape], within: Option<&Produces>, faul
     // What a group's notices go to is bounded by its end, as the contract has it (LMQ-7.1).
     let bounded = matches!(draft.from, DraftFrom::Clients) && !text.ends_with('}');
     let unbounded = !bounded && shapes.iter().any(|shape| shape.prefix().trim_matches('/').is_empty());
+    if let (DraftTo::Mqtt { real_topic: true, .. }, Some(within)) = (&draft.to, within) {
+        return within.clone();
+    }
+    let unbounded = unbounded || matches!(draft.to, DraftTo::Mqtt { real_topic: true, .. });
     let all = match draft.to {
         DraftTo::Mqtt { .. } => Produces::Mqtt(shapes.iter().map(Shape::pattern).collect()),
         DraftTo::RocketMq { .. } => Produces::RocketMq(shapes.iter().map(Names::of).collect()),

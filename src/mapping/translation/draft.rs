@@ -53,6 +53,8 @@ pub enum DraftTo<'a> {
         qos: Option<Qos>,
         /// `to.retain`; the message's own where not given.
         retain: Option<bool>,
+        /// `to.real_topic`: a message's `mqttRealTopic` takes the place of the topic (LMQ-4.3).
+        real_topic: bool,
     },
     /// RocketMQ.
     RocketMq {
@@ -65,6 +67,8 @@ pub enum DraftTo<'a> {
         /// `to.client_id` (LMQ-3.3 `clientId`), for publishers that only the topic tells; the message's own where not
         /// given.
         client_id: Option<&'a str>,
+        /// `to.shard_key` (LMQ-10.2): takes the place of `order_by`.
+        shard_key: Option<&'a str>,
     },
 }
 
@@ -83,6 +87,8 @@ pub enum Field {
     Key,
     /// `to.client_id`.
     ClientId,
+    /// `to.shard_key`.
+    ShardKey,
     /// An element of `to.within`, by its index.
     Within(usize),
     /// `order_by`.

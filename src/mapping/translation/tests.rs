@@ -31,11 +31,11 @@ fn from_mqtt(filter: &str) -> DraftFrom<'_> {
 }
 
 fn to_mqtt(topic: &str) -> DraftTo<'_> {
-    DraftTo::Mqtt { topic: Some(topic), qos: None, retain: None }
+    DraftTo::Mqtt { topic: Some(topic), qos: None, retain: None, real_topic: false }
 }
 
 fn to_rocketmq(topic: &str) -> DraftTo<'_> {
-    DraftTo::RocketMq { topic: Some(topic), tag: None, key: None, client_id: None }
+    DraftTo::RocketMq { topic: Some(topic), tag: None, key: None, client_id: None, shard_key: None }
 }
 
 fn published(topic: &str) -> Message {
@@ -61,6 +61,7 @@ fn mqtt_to_rocketmq_names_parent_subtopic_tag_and_keys() {
         tag: Some("{line}"),
         key: Some("{machine}"),
         client_id: Some("GID_plant@@@{machine}"),
+        shard_key: None,
     };
     let mut draft = draft(from_mqtt("plant/{line}/{machine}/up/{metric*}"), to, &key);
     draft.order_by = Some("{machine}");
@@ -88,7 +89,7 @@ fn each_of_several_filters_has_its_own_captures() {
 #[test]
 fn rocketmq_to_mqtt_joins_topic_and_subtopic_by_default() {
     let key = key();
-    let to = DraftTo::Mqtt { topic: None, qos: None, retain: None };
+    let to = DraftTo::Mqtt { topic: None, qos: None, retain: None, real_topic: false };
     let translation = Translation::check(&draft(DraftFrom::RocketMq { topic: "cmd" }, to, &key)).unwrap();
     for (subtopic, whole) in
         [("/p2p/GID_a@@@d", "cmd/p2p/GID_a@@@d"), ("a/b", "cmd/a/b"), ("", "cmd"), ("//x/", "cmd//x/")]
@@ -110,7 +111,7 @@ fn rocketmq_to_mqtt_joins_topic_and_subtopic_by_default() {
 #[test]
 fn equal_ends_keep_their_topics() {
     let key = key();
-    let to = DraftTo::Mqtt { topic: None, qos: Some(Qos::AtMostOnce), retain: Some(true) };
+    let to = DraftTo::Mqtt { topic: None, qos: Some(Qos::AtMostOnce), retain: Some(true), real_topic: false };
     let mqtt = Translation::check(&draft(from_mqtt("plant/#"), to, &key)).unwrap();
     let (_, message) = sent(&mqtt, &published("plant//a/"));
     assert_eq!((message.topic.as_str(), message.qos, message.retain), ("plant//a/", Qos::AtMostOnce, true));
@@ -207,7 +208,13 @@ fn drafts_are_refused_with_all_their_faults() {
         order_by: Some("{nobody}"),
         ..draft(
             DraftFrom::Mqtt { filters: vec!["a/#/b", "a/{x}", "a/{y}"], version_5: false },
-            DraftTo::RocketMq { topic: Some("a/b"), tag: Some("{x}"), key: Some("{property.k}"), client_id: Some("{") },
+            DraftTo::RocketMq {
+                topic: Some("a/b"),
+                tag: Some("{x}"),
+                key: Some("{property.k}"),
+                client_id: Some("{"),
+                shard_key: None,
+            },
             &key,
         )
     };
@@ -254,7 +261,7 @@ proptest! {
     fn mqtt_to_rocketmq_to_mqtt_is_identity(subtopic in levels(), payload: Vec<u8>) {
         let key = key();
         let there = Translation::check(&draft(from_mqtt("plant/#"), to_rocketmq("plant"), &key)).unwrap();
-        let to = DraftTo::Mqtt { topic: None, qos: None, retain: None };
+        let to = DraftTo::Mqtt { topic: None, qos: None, retain: None, real_topic: false };
         let mut back = draft(DraftFrom::RocketMq { topic: "plant" }, to, &key);
         (back.from_broker, back.to_broker) = ("two", "three");
         let back = Translation::check(&back).unwrap();
@@ -295,7 +302,13 @@ proptest! {
 #[expect(clippy::print_stderr, reason = "a measurement")]
 fn translate_speed() {
     let key = key();
-    let to = DraftTo::RocketMq { topic: Some("plant"), tag: Some("{line}"), key: Some("{machine}"), client_id: None };
+    let to = DraftTo::RocketMq {
+        topic: Some("plant"),
+        tag: Some("{line}"),
+        key: Some("{machine}"),
+        client_id: None,
+        shard_key: None,
+    };
     let translation = Translation::check(&draft(from_mqtt("plant/{line}/{machine}/up/{metric*}"), to, &key)).unwrap();
     let message = Message { payload: vec![7; 256].into(), ..published("plant/a/m7/up/temp") };
     let start = std::time::Instant::now();
@@ -303,4 +316,56 @@ fn translate_speed() {
         std::hint::black_box(translation.translate(std::hint::black_box(&message))).unwrap();
     }
     eprintln!("{} ns for each message", start.elapsed().as_nanos() / 1_000_000);
+}
+
+#[test]
+fn a_shard_key_chooses_the_queue_as_the_vendors_library_does() {
+    let key = key();
+    let to = DraftTo::RocketMq {
+        topic: Some("ACE"),
+        tag: None,
+        key: None,
+        client_id: Some("GID_Test@@@{dev}"),
+        shard_key: Some("{client_id}"),
+    };
+    let translation = Translation::check(&draft(from_mqtt("ACE/{dev}/#"), to, &key)).unwrap();
+    let (order, message) = sent(&translation, &published("ACE/0001/x"));
+    assert_eq!(order, OrderKey::Shard(486_469_170), "the client as it is sent, by Java's hash");
+    assert_eq!(message.sharding_key.as_deref(), Some("GID_Test@@@0001"));
+    assert_eq!(sent(&translation, &published("ACE/0001/y")).0, order);
+}
+
+#[test]
+fn an_order_by_the_client_is_by_the_client_that_is_sent() {
+    let key = key();
+    let to = |client_id| DraftTo::RocketMq { topic: Some("ACE"), tag: None, key: None, client_id, shard_key: None };
+    let mut by_client = draft(from_mqtt("ACE/{dev}/#"), to(Some("{dev}")), &key);
+    by_client.order_by = Some("{client_id}");
+    let translation = Translation::check(&by_client).unwrap();
+    let order = |topic| sent(&translation, &published(topic)).0;
+    assert_eq!(order("ACE/1/x"), order("ACE/1/y"));
+    assert_ne!(order("ACE/1/x"), order("ACE/2/x"));
+    by_client.to = to(None);
+    assert_eq!(refused(&Translation::check(&by_client).unwrap(), &published("ACE/1/x")), "value_missing");
+}
+
+#[test]
+fn a_real_topic_is_followed_where_the_mapping_says_so_and_only_within_bounds() {
+    let key = key();
+    let to = |real_topic| DraftTo::Mqtt { topic: None, qos: None, retain: None, real_topic };
+    let read = |real_topic: &str| {
+        let real_topic = Some(real_topic.to_owned());
+        Message { real_topic, ..Message::new(Topic::from_parts("ACE", "p2p/GID_a@@@1"), "") }
+    };
+    let plain = Translation::check(&draft(DraftFrom::RocketMq { topic: "ACE" }, to(false), &key)).unwrap();
+    assert_eq!(sent(&plain, &read("ACE/cmd")).1.topic.as_str(), "ACE/p2p/GID_a@@@1");
+    let mut follows = draft(DraftFrom::RocketMq { topic: "ACE" }, to(true), &key);
+    assert_eq!(Translation::check(&follows).unwrap_err()[0].field, Field::Topic, "it needs bounds");
+    follows.within = vec!["ACE/#"];
+    let follows = Translation::check(&follows).unwrap();
+    assert_eq!(sent(&follows, &read("ACE/cmd/1")).1.topic.as_str(), "ACE/cmd/1");
+    let without = Message::new(Topic::from_parts("ACE", "p2p/GID_a@@@1"), "");
+    assert_eq!(sent(&follows, &without).1.topic.as_str(), "ACE/p2p/GID_a@@@1");
+    assert_eq!(refused(&follows, &read("BEE/x")), "outside_within");
+    assert_eq!(refused(&follows, &read("ACE/+/x")), "value_not_allowed");
 }

@@ -8,12 +8,16 @@ use rumqttc_v5 as r5;
 use super::{ConnAck, Connect, Filter, Publish, Unreadable, byte, payload};
 use crate::{
     delivery::Refusal,
+    lmq::properties::names,
     message::{Message, Qos, Topic},
     mqtt::reason::Reason,
 };
 
 /// The user property that carries the bridge's mark: where a message entered (loop guard).
 const MARK: &str = "rocketbridge-mark";
+
+/// The user property that shows a receiver its `mqttRealTopic` (LMQ-4.3).
+const REAL_TOPIC: &str = names::REAL_TOPIC;
 
 pub(super) fn connack(session_present: bool, code: u8, mut body: Bytes) -> Result<ConnAck, Unreadable> {
     let properties = r5::ConnAckProperties::read(&mut body).map_err(Unreadable::new)?;
@@ -79,6 +83,9 @@ pub(super) fn prepare(message: Message) -> Result<r5::Publish, Refusal> {
     let mut user_properties = message.user_properties;
     if let Some(mark) = message.mark {
         user_properties.push((MARK.to_owned(), mark));
+    }
+    if let Some(real_topic) = message.real_topic.filter(|real_topic| real_topic != message.topic.as_str()) {
+        user_properties.push((REAL_TOPIC.to_owned(), real_topic));
     }
     for (name, value) in &user_properties {
         check_text("user property", name)?;

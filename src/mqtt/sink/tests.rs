@@ -34,7 +34,7 @@ fn start(fake: &FakeBroker) -> Running {
 fn message(ticket: Ticket, qos: Qos) -> Outgoing {
     let mut message = Message::new(Topic::from_mqtt(format!("t/{ticket}")), vec![7; 10]);
     message.qos = qos;
-    Outgoing { ticket, order: OrderKey(0), message, deadline: None }
+    Outgoing { ticket, order: OrderKey::Hash(0), message, deadline: None }
 }
 
 impl Running {

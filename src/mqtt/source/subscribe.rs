@@ -9,7 +9,12 @@ use super::memory::Memory;
 use crate::{
     mapping::FromMqtt,
     message::Qos,
-    mqtt::{overlap::Subscriptions, packet::Filter, reason::Reason, session::Link},
+    mqtt::{
+        overlap::Subscriptions,
+        packet::{Filter, OWN_ID},
+        reason::Reason,
+        session::Link,
+    },
 };
 
 /// Between tries for a refused subscription: at first, and at most.
@@ -127,7 +132,7 @@ impl Subscriber {
     }
 
     fn next_packet_id(&mut self) -> u16 {
-        self.last_packet_id = self.last_packet_id % u16::MAX + 1;
+        self.last_packet_id = self.last_packet_id % (OWN_ID - 1) + 1;
         self.last_packet_id
     }
 

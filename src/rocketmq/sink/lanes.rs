@@ -12,7 +12,10 @@ use bytes::Bytes;
 use tokio::time::Instant;
 
 use super::backlog::{Backlog, Batch, BatchLimits, Entry};
-use crate::{delivery::Ticket, message::Queue};
+use crate::{
+    delivery::{OrderKey, Ticket},
+    message::Queue,
+};
 
 /// The lanes of one topic.
 #[derive(Debug)]
@@ -217,8 +220,13 @@ impl Lanes {
 
 /// Equal keys share a lane. The upper bits of the product spread keys however their hash was made.
 fn lane_of(entry: Entry, lanes: usize) -> usize {
-    let mixed = u128::from(entry.order.0.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    usize::try_from((mixed * lanes as u128) >> 64).unwrap_or(0)
+    match entry.order {
+        OrderKey::Hash(hash) => {
+            let mixed = u128::from(hash.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+            usize::try_from((mixed * lanes as u128) >> 64).unwrap_or(0)
+        }
+        OrderKey::Shard(number) => number as usize % lanes,
+    }
 }
 
 impl Lane {

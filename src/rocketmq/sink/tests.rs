@@ -129,7 +129,12 @@ async fn start(fake: Fake) -> Bench {
 }
 
 fn outgoing(ticket: Ticket, key: u64, topic: &str, body: impl Into<Bytes>) -> Outgoing {
-    Outgoing { ticket, order: OrderKey(key), message: Message::new(Topic::from_mqtt(topic), body), deadline: None }
+    Outgoing {
+        ticket,
+        order: OrderKey::Hash(key),
+        message: Message::new(Topic::from_mqtt(topic), body),
+        deadline: None,
+    }
 }
 
 /// Messages 0 to `count` under ten keys, their bodies `key/ticket`.

@@ -2,7 +2,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::{Context, api, secret, url::mqtt_url};
+use super::{Context, api, login, secret, url::mqtt_url};
 use crate::{
     diagnostic::Fault,
     settings::{MqttBroker, MqttTransport, MqttUrl, MqttVersion, Secret, TlsFiles, Will},
@@ -19,14 +19,16 @@ pub(super) fn broker(name: &str, table: Table<'_>, context: &Context<'_>) -> Mqt
     let url = url(&table);
     let versions = [("5", MqttVersion::V5), ("3.1.1", MqttVersion::V4)];
     let version = table.choice("version", &versions).map_or(MqttVersion::V5, |found| found.value);
+    let client_id = table.filled_text("client_id");
     let broker = MqttBroker {
         name: name.to_owned(),
         tls: tls(&table, &url, context),
         url,
         version,
-        client_id: table.filled_text("client_id").map_or_else(|| "rocketbridge".to_owned(), |found| found.value),
         username: table.filled_text("username").map(|found| found.value),
         password: secret(&table, "password", context).map(Secret::new),
+        login: login::of_broker(&table, client_id.as_ref(), context),
+        client_id: client_id.map_or_else(|| "rocketbridge".to_owned(), |found| found.value),
         will: table.table("will").and_then(will),
         keep_alive: table.duration("keep_alive", &KEEP_ALIVES).map_or(Duration::from_secs(60), |found| found.value),
         session_expiry: session_expiry(&table, version),

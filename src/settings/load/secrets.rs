@@ -70,7 +70,7 @@ pub(super) fn hide_secrets(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
     let mut name = "";
-    // Within the braces of a secret, only `env` and `file` may be shown.
+    // Within the braces of a secret, only these may be shown.
     let mut in_secret = false;
     while let Some(c) = rest.chars().next() {
         let taken = match c {
@@ -79,7 +79,7 @@ pub(super) fn hide_secrets(text: &str) -> String {
                 name
             }
             '=' => {
-                let secret = sounds_secret(name) || (in_secret && !["env", "file"].contains(&name));
+                let secret = sounds_secret(name) || (in_secret && !["env", "file", "refresh"].contains(&name));
                 in_secret |= secret && rest[1..].trim_start().starts_with('{');
                 let (kept, hidden) = value_after_equals(rest, secret);
                 shown += kept;

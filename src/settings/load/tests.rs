@@ -3,7 +3,7 @@ use std::{path::Path, time::Duration};
 use super::{Environment, load};
 use crate::{
     diagnostic::{Faults, Report},
-    settings::{ApiLogin, MqttVersion, Secret, Settings},
+    settings::{ApiLogin, LmqLogin, MqttVersion, Secret, Settings, TokenSource},
 };
 
 const MINIMAL: &str = r#"
@@ -232,6 +232,71 @@ messages = 0
 #[test]
 fn syntax_errors_are_shown_together_and_nothing_is_called_missing_for_them() {
     let text = "[mqtt.edge]\nurl \"mqtt://b\"\npassword = \"hunter1\nwindow = 5 5\n";
+    let report = read(text, &Environment::default()).1.render(false);
+    assert!(!report.contains("hunter"), "{report}");
+    insta::assert_snapshot!(report);
+}
+
+#[test]
+fn a_broker_may_be_logged_in_to_as_an_endpoint_of_lmq() {
+    let environment = Environment::from([("SK", "s")]);
+    let login = |text: &str| {
+        let text = format!("[mqtt.a]\nurl = \"mqtt://b\"\nclient_id = \"GID_a@@@1\"\nlogin = {{ {text} }}");
+        let (settings, report) = read(&text, &environment);
+        assert_eq!(report.render(false), "", "{text}");
+        settings.mqtt["a"].login.clone().expect("a login")
+    };
+    let keyed = "access_key = \"AK\", instance = \"mqtt-x\"";
+    let signature = login(&format!("mode = \"signature\", {keyed}, secret_key = {{ env = \"SK\" }}"));
+    assert!(matches!(&signature, LmqLogin::Signature { access_key, secret_key, instance }
+        if access_key == "AK" && secret_key.reveal() == "s" && instance == "mqtt-x"));
+    let device = login(&format!("mode = \"device\", {keyed}, secret_key = {{ env = \"SK\" }}"));
+    assert!(matches!(device, LmqLogin::Device { .. }));
+    for (text, is_signed) in [("", false), (", signed = true", true)] {
+        let custom = login(&format!("mode = \"custom\", username = \"shop\", secret_key = {{ env = \"SK\" }}{text}"));
+        assert!(matches!(custom, LmqLogin::Custom { signed, .. } if signed == is_signed));
+    }
+    let command =
+        login(&format!("mode = \"token\", {keyed}, token = {{ command = [\"get\", \"x\"], refresh = \"2h\" }}"));
+    let LmqLogin::Token { tokens: TokenSource::Command { program, arguments }, refresh, .. } = command else {
+        panic!("a command")
+    };
+    assert_eq!((program.as_str(), arguments.len(), refresh), ("get", 1, Duration::from_secs(7200)));
+}
+
+#[test]
+fn faults_of_logins_are_shown_with_what_to_do_and_no_secret() {
+    let text = r#"
+[mqtt.a]
+url = "mqtt://b"
+username = "u"
+login = { mode = "signature", access_key = "A|K", secret = "hunter1" }
+
+[mqtt.b]
+url = "mqtt://b"
+client_id = "bridge"
+login = { mode = "token", access_key = "AK", instance = "x", token = { file = "nowhere", command = ["hunter2"] } }
+
+[mqtt.c]
+url = "mqtt://b"
+client_id = "GID_c@@@1"
+login = { access_key = "AK", token = "hunter3" }
+
+[mqtt.d]
+url = "mqtt://b"
+client_id = "GID_d@@@1"
+login = { mode = "token", access_key = "AK", instance = "x", token = { file = "nowhere", refresh = "0s" } }
+
+[mqtt.e]
+url = "mqtt://b"
+client_id = "GID_e@@@1"
+login = { mode = "custom", access_key = "AK", secret_key = "hunter4" }
+
+[mqtt.f]
+url = "mqtt://b"
+client_id = "GID_f@@@1"
+login = { mode = "tokens" }
+"#;
     let report = read(text, &Environment::default()).1.render(false);
     assert!(!report.contains("hunter"), "{report}");
     insta::assert_snapshot!(report);

@@ -15,7 +15,7 @@ fn queues(range: std::ops::Range<u32>) -> Vec<Queue> {
 
 /// An entry whose bytes are its ticket.
 fn push(lanes: &mut Lanes, ticket: Ticket, key: u64) {
-    let entry = Entry { ticket, order: OrderKey(key), length: LENGTH, expiry: None };
+    let entry = Entry { ticket, order: OrderKey::Hash(key), length: LENGTH, expiry: None };
     lanes.push(entry, &ticket.to_be_bytes());
 }
 
@@ -96,7 +96,7 @@ fn an_entry_over_the_limit_goes_alone() {
     let now = Instant::now();
     let mut lanes = with_queues(1, now);
     push(&mut lanes, 0, 1);
-    lanes.push(Entry { ticket: 1, order: OrderKey(1), length: 100, expiry: None }, &[0; 100]);
+    lanes.push(Entry { ticket: 1, order: OrderKey::Hash(1), length: 100, expiry: None }, &[0; 100]);
     push(&mut lanes, 2, 1);
     let mut sizes = Vec::new();
     while lanes.unresolved() > 0 {
@@ -190,7 +190,7 @@ fn what_expires_while_it_waits_is_not_sent_and_the_rest_says_what_time_is_left()
         let text = seconds.to_string();
         let length = put_entry(&mut bytes, b"body", [("id", "x"), ("mqtt5MsgExpireInterval", &*text)]).unwrap();
         let expiry = Some(Expiry { deadline: now + Duration::from_secs(seconds), written: seconds });
-        lanes.push(Entry { ticket, order: OrderKey(1), length, expiry }, &bytes);
+        lanes.push(Entry { ticket, order: OrderKey::Hash(1), length, expiry }, &bytes);
     }
     let (mut sends, mut expired) = (Vec::new(), Vec::new());
     lanes.ready(now + Duration::from_secs(10), &mut sends, &mut expired);
