@@ -46,6 +46,8 @@ use crate::{
 
 /// The longest that nobody looks who is due: a clock may be set.
 const LOOK: Duration = Duration::from_secs(1);
+/// Logins that are written down at a time: whoever revokes a token waits for no more.
+const SAVED_TOGETHER: usize = 2_000;
 /// The other replicas are told of a token again after this long, in milliseconds, so that the topic always holds all
 /// that count: RocketMQ keeps messages for some days, and tokens live for 30.
 const TELL_AGAIN: u64 = 20 * 3600 * 1000;
@@ -256,10 +258,10 @@ impl Tokens {
         let _late = timeout(longest, self.untold.notified()).await;
     }
 
-    /// Writes down who has logged in and who is gone since this was called last: so that a client is cut when its token
-    /// ends though this replica was killed meanwhile.
+    /// Writes down who has logged in and who is gone, some at a time: so that a client is cut when its token ends though
+    /// this replica was killed meanwhile.
     pub async fn save(&self) -> Result<(), StoreError> {
-        let changes = self.sessions().take_changes();
+        let changes = self.sessions().take_changes(SAVED_TOGETHER);
         if changes.is_empty() { Ok(()) } else { self.store.remember(changes).await }
     }
 
@@ -267,8 +269,8 @@ impl Tokens {
     pub async fn tick(&self, now: u64) -> Result<Figures, StoreError> {
         self.look_whether_ready(now);
         self.revoked.write().unwrap_or_else(PoisonError::into_inner).retain(|_, end| *end > now);
-        let known = self.store.sweep(now).await?;
-        let untold = self.store.never_told().await?;
+        self.store.sweep(now).await?;
+        let (known, untold) = self.store.count().await?;
         Ok(Figures { known, untold, clients: self.sessions().len(), behind: self.is_behind(now) })
     }
 

@@ -164,14 +164,15 @@ impl Sessions {
         due
     }
 
-    /// What has changed since this was asked last.
-    pub fn take_changes(&mut self) -> Vec<Written> {
-        let touched = std::mem::take(&mut self.touched);
+    /// What has changed and was not asked for yet, of so many clients at most.
+    pub fn take_changes(&mut self, most: usize) -> Vec<Written> {
+        let some: Vec<Client> = self.touched.iter().take(most).cloned().collect();
         let now = |client: Client| {
+            self.touched.remove(&client);
             let session = self.clients.get(&client).map(|session| (session.adapter, session.held.clone()));
             (client, session)
         };
-        touched.into_iter().map(now).collect()
+        some.into_iter().map(now).collect()
     }
 
     /// When the next thing happens.

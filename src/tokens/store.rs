@@ -102,9 +102,9 @@ impl Store {
         self.read(move |tables| tables.untold(before)).await
     }
 
-    /// How many tokens the other replicas have never been told of.
-    pub async fn never_told(&self) -> Result<u64, StoreError> {
-        self.read(|tables| tables.never_told()).await
+    /// How many tokens there are, and how many of them the other replicas have never been told of.
+    pub async fn count(&self) -> Result<(u64, u64), StoreError> {
+        self.read(|tables| Ok((tables.count()?, tables.never_told()?))).await
     }
 
     /// The other replicas can read of these from now on.
@@ -124,9 +124,12 @@ impl Store {
         self.write(move |tables| changes.iter().try_for_each(|change| tables.remember(change))).await
     }
 
-    /// Forgets tokens whose time is over, some at a time. Gives how many are left.
-    pub async fn sweep(&self, now: u64) -> Result<u64, StoreError> {
-        self.write(move |tables| tables.sweep(now)).await
+    /// Forgets tokens whose time is over, some at a time. Where there are none, nothing is written.
+    pub async fn sweep(&self, now: u64) -> Result<(), StoreError> {
+        if self.read(move |tables| tables.has_ended(now)).await? {
+            self.write(move |tables| tables.sweep(now)).await?;
+        }
+        Ok(())
     }
 
     /// Returns once what was asked for is done and the file is closed, if nobody else has a handle.

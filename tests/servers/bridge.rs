@@ -57,6 +57,8 @@ pub struct Bridge {
     pub admin: u16,
     settings: PathBuf,
     environment: Vec<(String, String)>,
+    /// KiB that a file of it may have: a disk without more room.
+    room: Option<u64>,
     process: Option<Process>,
 }
 
@@ -69,7 +71,7 @@ impl Bridge {
         let file = folder.join("rocketbridge.toml");
         let settings = format!("{settings}\n[http]\nadmin = \"127.0.0.1:{admin}\"\n");
         fs::write(&file, settings).expect("write settings");
-        let bridge = Self { folder, admin, settings: file, environment: Vec::new(), process: None };
+        let bridge = Self { folder, admin, settings: file, environment: Vec::new(), room: None, process: None };
         bridge.map(mapping);
         bridge
     }
@@ -83,7 +85,7 @@ impl Bridge {
     pub fn of(settings: &str, brokers: &[(&str, &Mosquitto)], rocketmq: &RocketMq) -> Self {
         let (folder, admin) = (folder("bridge"), free_port());
         let settings = Path::new(env!("CARGO_MANIFEST_DIR")).join(settings);
-        let mut bridge = Self { folder, admin, settings, environment: Vec::new(), process: None };
+        let mut bridge = Self { folder, admin, settings, environment: Vec::new(), room: None, process: None };
         for (name, mqtt) in brokers {
             bridge.set(&format!("ROCKETBRIDGE__MQTT__{name}__URL"), &mqtt.url());
         }
@@ -108,6 +110,11 @@ impl Bridge {
         self.environment.retain(|(known, _)| known != name);
     }
 
+    /// Lets no file of what is started from now on grow beyond so many KiB, or any size again.
+    pub fn limit(&mut self, room: Option<u64>) {
+        self.room = room;
+    }
+
     /// Writes settings and a mapping file, starts the bridge, and waits until it is ready.
     pub async fn start(settings: &str, mapping: &str) -> Self {
         let mut bridge = Self::new(settings, mapping);
@@ -129,7 +136,15 @@ impl Bridge {
     /// Starts the process, after a kill or a stop too; does not wait for anything.
     pub fn run(&mut self) {
         assert!(self.process.is_none(), "the bridge runs already");
-        let mut run = command(binary());
+        let mut run = match self.room {
+            None => command(binary()),
+            Some(room) => {
+                let mut shell = command("sh");
+                // A write beyond the limit fails, as on a full disk, and does not kill.
+                shell.arg("-c").arg(format!("trap '' XFSZ; ulimit -f {}; exec \"$0\" \"$@\"", room * 2)).arg(binary());
+                shell
+            }
+        };
         run.arg("run").arg("--settings").arg(&self.settings).current_dir(&self.folder);
         run.envs(self.environment.clone());
         self.process = Some(Process::start("rocketbridge", run, &self.log_file()));

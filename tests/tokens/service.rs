@@ -41,6 +41,11 @@ pub(super) struct Service {
 impl Service {
     /// A token for some seconds.
     pub(super) async fn apply(self, resources: &str, actions: &str, seconds: u64) -> String {
+        self.try_apply(resources, actions, seconds).await.unwrap_or_else(|refused| panic!("no token: {refused}"))
+    }
+
+    /// A token, or the answer that refuses it.
+    pub(super) async fn try_apply(self, resources: &str, actions: &str, seconds: u64) -> Result<String, Value> {
         let expires = (now() + seconds * 1000).to_string();
         let signed = [
             ("actions", actions),
@@ -50,8 +55,7 @@ impl Service {
             ("serviceName", "mq"),
         ];
         let answer = self.call("apply", &signed).await;
-        assert_eq!(answer["code"], 200, "{answer}");
-        answer["tokenData"].as_str().unwrap().to_owned()
+        if answer["code"] == 200 { Ok(answer["tokenData"].as_str().unwrap().to_owned()) } else { Err(answer) }
     }
 
     /// The code of the answer.

@@ -99,7 +99,14 @@ fn encode(client_id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{
+            ApiLogin,
+            fake::{ok, serve, status},
+        },
+        *,
+    };
+    use crate::settings::Secret;
 
     const TELL: Order<'_> = Order::Tell { topic: "$SYS/x", payload: "{}" };
 
@@ -135,5 +142,37 @@ mod tests {
         for adapter in [Adapter::Mosquitto, Adapter::NanoMq, Adapter::VerneMq, Adapter::Generic] {
             assert!(steps(adapter, "a", &Order::Cut).is_none() && steps(adapter, "a", &TELL).is_none());
         }
+    }
+
+    /// EMQX itself was not there to be tried.
+    #[tokio::test]
+    async fn a_subscription_for_the_moment_is_taken_back_whatever_happens() {
+        for works in [true, false] {
+            let (mut api, mut heads) = serve(move |head| {
+                let publish = head.starts_with("POST /api/v5/publish ");
+                if publish && !works { status("500 Internal Server Error") } else { ok("{}") }
+            })
+            .await;
+            api.login = Some(ApiLogin::Basic { username: "key".into(), password: Secret::new("secret") });
+            assert_eq!(give(&api, Adapter::Emqx, "a", &TELL).await.is_ok(), works);
+            for path in ["/api/v5/clients/a/subscribe", "/api/v5/publish", "/api/v5/clients/a/unsubscribe"] {
+                let head = heads.recv().await.unwrap();
+                assert!(head.starts_with(&format!("POST {path} HTTP/1.1\r\n")), "{head}");
+                for line in ["authorization: Basic a2V5OnNlY3JldA==\r\n", "content-type: application/json\r\n"] {
+                    assert!(head.contains(line), "{head}");
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_is_not_there_is_unknown_and_a_broker_that_refuses_is_not() {
+        let (api, _) = serve(|_| status("404 Not Found")).await;
+        assert!(matches!(give(&api, Adapter::Rmqtt, "a", &Order::Cut).await, Err(ApiError::Unknown)));
+        let (api, _) = serve(|_| status("401 Unauthorized")).await;
+        let refused = give(&api, Adapter::Rmqtt, "a", &Order::Cut).await;
+        assert!(matches!(refused, Err(ApiError::Status { status: StatusCode::UNAUTHORIZED, .. })), "{refused:?}");
+        let (api, _) = serve(|_| status("204 No Content")).await;
+        assert!(give(&api, Adapter::Emqx, "a", &Order::Cut).await.is_ok());
     }
 }

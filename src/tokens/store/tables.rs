@@ -137,9 +137,19 @@ impl<'t> Tables<'t> {
         rows.map(|row| Ok(Row::read(row?.1.value())?.entry)).collect()
     }
 
-    pub(super) fn sweep(&mut self, now: u64) -> Result<u64, redb::Error> {
-        let places: Result<Vec<_>, _> = self.by_end.range(..(now, 0))?.take(SWEPT).map(|p| Ok(p?.0.value())).collect();
-        for (end, id) in places.map_err(|error: redb::StorageError| redb::Error::from(error))? {
+    pub(super) fn count(&self) -> Result<u64, redb::Error> {
+        Ok(self.tokens.len()?)
+    }
+
+    pub(super) fn has_ended(&self, now: u64) -> Result<bool, redb::Error> {
+        let first = self.by_end.first()?;
+        Ok(first.is_some_and(|(place, _)| place.value().0 < now))
+    }
+
+    pub(super) fn sweep(&mut self, now: u64) -> Result<(), redb::Error> {
+        let ended = self.by_end.range(..(now, 0))?.take(SWEPT);
+        let ended = ended.map(|place| Ok(place?.0.value())).collect::<Result<Vec<_>, redb::Error>>()?;
+        for (end, id) in ended {
             let told = self.row(id)?.map(|row| row.told);
             self.by_end.remove((end, id))?;
             self.tokens.remove(id)?;
@@ -148,7 +158,7 @@ impl<'t> Tables<'t> {
                 self.by_told.remove((told, id))?;
             }
         }
-        Ok(self.tokens.len()?)
+        Ok(())
     }
 
     pub(super) fn revoked(&self) -> Result<HashMap<TokenId, u64>, redb::Error> {
