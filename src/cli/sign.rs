@@ -17,7 +17,6 @@ use crate::{
     lmq::{
         credentials::{self, MAX_TOKENS, Tokens},
         signature::{canonical, sign},
-        status_query::Kind,
         url,
     },
     mqtt,
@@ -33,7 +32,7 @@ Examples:
   rocketbridge sign token revoke --access-key AK --token-file token
   rocketbridge sign text 'parama=a&paramb=b1,b2' --secret-env SK
 
-Without --secret-env and --secret-file, the secret is that of the `[[access_key]]` with this id in the file of credentials.
+Without --secret-env and --secret-file, the secret is that of the `[[access_key]]` with this id in the credentials file.
 
 Exit codes:
   0  printed
@@ -70,7 +69,7 @@ struct Login {
     /// The client id, whole: GROUP@@@DEVICE
     client_id: String,
     /// Log in as the settings of this MQTT broker say
-    #[arg(long, value_name = "NAME", conflicts_with_all = ["mode", "instance", "username", "Signer", "GivenToken"])]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["mode", "access_key", "instance", "username", "secret_env", "secret_file"])]
     broker: Option<String>,
     /// How a client logs in
     #[arg(long, value_enum, required_unless_present = "broker")]
@@ -265,10 +264,10 @@ impl Status {
         let secret = self.signer.secret(settings)?;
         let access_key = self.signer.access_key.as_deref().context("give `--access-key`")?;
         let timestamp = self.timestamp.unwrap_or_else(epoch_millis).to_string();
-        let kind = if self.client_ids.len() == 1 { Kind::Client } else { Kind::Clients };
+        let path = if self.client_ids.len() == 1 { "/route/clientId/get" } else { "/route/clientId/batchGet" };
         let mut signed = vec![("accessKey", access_key), ("instanceId", &self.instance), ("timestamp", &timestamp)];
         signed.extend(self.client_ids.iter().map(|client_id| ("resource", client_id.as_str())));
-        Ok(request("GET", kind.path(), &secret, &signed, &[]))
+        Ok(request("GET", path, &secret, &signed, &[]))
     }
 }
 
@@ -338,7 +337,7 @@ impl Signer {
         let settings = opened.settings().ok_or_else(|| Rejected(faulty()))?;
         let key = settings.credentials.access_keys.get(id).ok_or_else(|| {
             Rejected(format!(
-                "the credentials have no `[[access_key]]` with the id `{id}`; give `--secret-env` or `--secret-file`"
+                "there is no `[[access_key]]` with the id `{id}` in the credentials file; give `--secret-env` or `--secret-file`"
             ))
         })?;
         Ok(key.secret.clone())

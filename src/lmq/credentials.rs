@@ -9,9 +9,9 @@ use crate::settings::{LmqLogin, Secret};
 /// Where a client publishes a new token.
 pub const UPLOAD: &str = "$SYS/uploadToken";
 /// Where it hears, unsubscribed, that one will expire.
-const EXPIRES: &str = "$SYS/tokenExpireNotice";
+pub const EXPIRES: &str = "$SYS/tokenExpireNotice";
 /// Where it hears that one is not valid, before it is dropped.
-const INVALID: &str = "$SYS/tokenInvalidNotice";
+pub const INVALID: &str = "$SYS/tokenInvalidNotice";
 
 /// The longest text of tokens that is taken, in bytes: well below what MQTT takes as a password.
 pub const MAX_TOKENS: usize = 16 * 1024;

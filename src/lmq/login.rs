@@ -221,7 +221,7 @@ impl<'a> Rules<'a> {
             return Err(Refusal::Instance(named.to_owned()));
         }
         if self.lmq.strict_client_ids {
-            check_client_id(client_id)?;
+            topics::client_id_fault(client_id).map_or(Ok(()), |fault| Err(Refusal::ClientId(fault)))?;
         } else if client_id.is_empty() {
             return Err(Refusal::ClientId("LMQ-2.1: there is no client id".to_owned()));
         }
@@ -243,9 +243,4 @@ impl<'a> Rules<'a> {
             Username::Custom(name) => users.get(name),
         }
     }
-}
-
-/// LMQ-2.1, to the letter.
-fn check_client_id(client_id: &str) -> Result<(), Refusal> {
-    topics::client_id_fault(client_id).map_or(Ok(()), |fault| Err(Refusal::ClientId(fault)))
 }

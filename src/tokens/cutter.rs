@@ -15,7 +15,7 @@ use std::{
 use tokio::{
     sync::{Mutex, Semaphore},
     task::JoinSet,
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tracing::{debug, warn};
 
@@ -38,8 +38,9 @@ const TOGETHER: usize = 16;
 /// Between tries, and how many there are.
 const PAUSE: Duration = Duration::from_secs(1);
 const TRIES: u32 = 5;
-/// How long a client has to read its notice before it is cut.
-const TO_READ: Duration = Duration::from_millis(200);
+/// How long its broker has to tell a client before it is cut, and the client to read what it is told.
+const TO_TELL: Duration = Duration::from_secs(2);
+const TO_READ: Duration = Duration::from_millis(500);
 
 /// Brokers by name.
 pub type Brokers = BTreeMap<String, Arc<MqttBroker>>;
@@ -92,16 +93,15 @@ struct Work {
 
 impl Work {
     async fn run(&self) {
-        let Due { client, adapter, kind, event } = &self.due;
+        let Due { client, kind, event, .. } = &self.due;
         let notice = match event {
             Event::Expires(time) => Notice::Expires { time: *time, kind: *kind },
             Event::Ended(why) => Notice::Ended { why: *why, kind: *kind },
         };
-        let told = {
-            let _turn = if order::in_turn(*adapter) { Some(self.interface.turn.lock().await) } else { None };
-            let (topic, payload) = (notice.topic(), notice.payload());
-            order::give(&self.interface.api, *adapter, &client.client_id, &Order::Tell { topic, payload: &payload })
-                .await
+        let told = match event {
+            Event::Expires(_) => self.tell(notice).await,
+            // What is begun and not taken back ends with the client's session.
+            Event::Ended(_) => timeout(TO_TELL, self.tell(notice)).await.unwrap_or(Err(ApiError::Late(TO_TELL))),
         };
         if let Err(error) = told {
             debug!(broker = %client.broker, client_id = %client.client_id, %error, "it is not told that its token ends");
@@ -110,6 +110,13 @@ impl Work {
             sleep(TO_READ).await;
             self.cut().await;
         }
+    }
+
+    async fn tell(&self, notice: Notice) -> Result<(), ApiError> {
+        let Due { client, adapter, .. } = &self.due;
+        let _turn = if order::in_turn(*adapter) { Some(self.interface.turn.lock().await) } else { None };
+        let (topic, payload) = (notice.topic(), notice.payload());
+        order::give(&self.interface.api, *adapter, &client.client_id, &Order::Tell { topic, payload: &payload }).await
     }
 
     /// A client that comes in as its token ends may not be there yet: whoever is not found is looked for again.

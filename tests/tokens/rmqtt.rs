@@ -22,6 +22,8 @@ use crate::servers::{
 
 /// Longer than anything takes that has no limit of its own.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// A notice, a moment to read it, and the cut, on a machine that has much else to do.
+const AT_ONCE: Duration = Duration::from_secs(10);
 const USER: &str = "Token|YYYYY|mqtt-x";
 /// The shortest life of a token, in seconds.
 const SHORTEST: u64 = 60;
@@ -142,7 +144,7 @@ async fn a_client_is_told_and_cut_when_its_token_is_revoked_and_no_other_is() {
     let begin = Instant::now();
     assert_eq!(world.service.revoke(&token).await, 200);
     let (seen, cut) = one.until_cut(PATIENCE).await;
-    assert!(cut - begin < Duration::from_secs(2), "{:?}", cut - begin);
+    assert!(cut - begin < AT_ONCE, "{:?}", cut - begin);
     assert_eq!(seen, [("$SYS/tokenInvalidNotice".to_owned(), json!({ "code": 3, "type": "R" }))]);
     two.is_there().await.expect("the other client is left alone");
     assert!(world.client("one", &format!("R|{token}")).await.is_err(), "nobody gets in with it again");
@@ -175,7 +177,7 @@ async fn a_client_is_told_ahead_and_cut_when_its_token_ends_unless_it_sends_a_ne
 
     let (seen, cut) = stays.until_cut(Duration::from_secs(SHORTEST) + PATIENCE).await;
     let lived = cut - begin;
-    assert!(lived > Duration::from_secs(SHORTEST - 1) && lived < Duration::from_secs(SHORTEST + 3), "{lived:?}");
+    assert!(lived > Duration::from_secs(SHORTEST - 1) && lived < Duration::from_secs(SHORTEST) + AT_ONCE, "{lived:?}");
     let (first, last) = (&seen[0], seen.last().unwrap());
     assert_eq!((&*first.0, &first.1["type"]), ("$SYS/tokenExpireNotice", &json!("RW")));
     assert!(first.1["expireTime"].as_u64().unwrap().abs_diff(end) < 2000, "{first:?}");
@@ -214,7 +216,7 @@ async fn a_client_is_cut_when_its_token_is_revoked_at_another_replica() {
     let begin = Instant::now();
     assert_eq!(other.service.revoke(&token).await, 200);
     let (seen, cut) = one.until_cut(PATIENCE).await;
-    assert!(cut - begin < Duration::from_secs(2), "{:?}", cut - begin);
+    assert!(cut - begin < AT_ONCE, "{:?}", cut - begin);
     assert_eq!(seen, [("$SYS/tokenInvalidNotice".to_owned(), json!({ "code": 3, "type": "R" }))]);
     assert!(world.client("one", &format!("R|{token}")).await.is_err());
 }

@@ -14,14 +14,18 @@ use std::fmt;
 
 use super::{Accepted, Refusal};
 use crate::{
-    lmq::{notice::GROUP_END, token::Kind},
+    lmq::{
+        credentials::{EXPIRES, INVALID, UPLOAD},
+        notice::GROUP_END,
+        token::Kind,
+    },
     mapping::pattern::{MAX_TOPIC_BYTES, Pattern},
 };
 
 /// Where clients of the contract publish whatever their permission is.
-const SYSTEM_WRITTEN: [&str; 2] = ["$SYS/uploadToken", "$SYS/enableOrderMsg"];
+const SYSTEM_WRITTEN: [&str; 2] = [UPLOAD, "$SYS/enableOrderMsg"];
 /// What they are sent, for brokers that ask at each delivery.
-const SYSTEM_READ: [&str; 2] = ["$SYS/tokenExpireNotice", "$SYS/tokenInvalidNotice"];
+const SYSTEM_READ: [&str; 2] = [EXPIRES, INVALID];
 const P2P: &str = "p2p";
 
 /// What a client wants to do with a topic.
@@ -114,12 +118,13 @@ pub fn is_own_p2p(filter: &Pattern, client_id: &str) -> bool {
 fn reads_p2p_of_others(filter: &Pattern, client_id: &str, strict: bool) -> bool {
     let levels: Vec<_> = filter.levels().collect();
     let rest = filter.filter().ends_with('#');
-    if levels.len() > 3 || (levels.len() < 3 && !rest) {
-        return false;
-    }
     let literal = |index: usize| levels.get(index).copied().flatten();
     if literal(0).is_some_and(|parent| parent.starts_with('$')) || literal(1).is_some_and(|level| level != P2P) {
         return false;
+    }
+    if levels.len() > 3 || (levels.len() < 3 && !rest) {
+        // Nobody has a P2P topic of more levels, but some may be taken to.
+        return levels.len() > 3 && literal(1).is_some();
     }
     match literal(2) {
         None => true,

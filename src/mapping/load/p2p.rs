@@ -26,7 +26,7 @@ pub(super) fn presence_is_known(drafts: &[Draft], settings: &Settings, faults: &
             (message, "add one for the broker that the clients are on")
         } else if !groups {
             let message = "nobody is known to be offline: no group is followed";
-            (message, "name the clients' groups in the file of credentials, in `groups` of an `[[access_key]]`")
+            (message, "name the clients' groups in the credentials file, in `groups` of an `[[access_key]]`")
         } else {
             continue;
         };
@@ -36,26 +36,23 @@ pub(super) fn presence_is_known(drafts: &[Draft], settings: &Settings, faults: &
 
 #[cfg(test)]
 mod tests {
-    use std::{path::Path, sync::Arc};
-
     use crate::{
         mapping::{MappingFile, load},
-        settings::{self, Credentials, Environment, Secret, Settings},
+        settings::{self, Environment, Secret},
     };
 
     const ROUTE: &str =
         "[[route]]\nname = \"down\"\nfrom.rocketmq = \"ACE\"\nto.mqtt = \"ACE{subtopic}\"\nto.offline = \"drop\"\n";
     const STATUS: &str = "[[status]]\nname = \"s\"\nfrom.events = \"mosquitto\"\n";
+    const KEY: &str = "[[access_key]]\nid = \"AK\"\nsecret = { env = \"SK\" }\ngroups = \"GID_a\"\n";
 
-    fn key() -> Credentials {
-        Credentials::asking_for(["GID_a"])
-    }
-
-    fn report(credentials: Credentials, text: &str) -> String {
-        let faults = super::Faults::default();
-        let settings = "[mqtt.edge]\nurl = \"mqtt://b\"\n[rocketmq.main]\nname_servers = \"ns\"\n";
-        let settings = settings::load(Path::new("s.toml"), settings, &Environment::default(), &faults);
-        let settings = Settings { credentials: Arc::new(credentials), ..settings };
+    fn report(credentials: &str, text: &str) -> String {
+        let (folder, faults) = (tempfile::tempdir().unwrap(), super::Faults::default());
+        std::fs::write(folder.path().join("credentials.toml"), credentials).unwrap();
+        let settings = "[mqtt.edge]\nurl = \"mqtt://b\"\n[rocketmq.main]\nname_servers = \"ns\"\n\
+                        [lmq]\ncredentials = \"credentials.toml\"\n";
+        let environment = Environment::from([("SK", "s")]);
+        let settings = settings::load(&folder.path().join("s.toml"), settings, &environment, &faults);
         let file = MappingFile { path: "m.toml".into(), text: text.to_owned() };
         let mapping = load(&[file], &settings, &Secret::new("key"), &faults);
         assert!(faults.has_errors() || mapping.routes.iter().any(|route| route.drops_offline));
@@ -64,14 +61,14 @@ mod tests {
 
     #[test]
     fn a_route_that_drops_must_be_able_to_know() {
-        assert_eq!(report(key(), &[ROUTE, STATUS].concat()), "");
-        let no_status = report(key(), ROUTE);
+        assert_eq!(report(KEY, &[ROUTE, STATUS].concat()), "");
+        let no_status = report(KEY, ROUTE);
         assert!(no_status.contains("has a `[[status]]` route") && no_status.contains("m.toml:5"), "{no_status}");
-        assert!(report(Credentials::default(), &[ROUTE, STATUS].concat()).contains("no group is followed"));
+        assert!(report("", &[ROUTE, STATUS].concat()).contains("no group is followed"));
         let from_mqtt = ROUTE.replace("rocketmq = \"ACE\"", "mqtt = \"BEE/#\"");
-        assert!(report(key(), &[&from_mqtt, STATUS].concat()).contains("LMQ-5.4"));
+        assert!(report(KEY, &[&from_mqtt, STATUS].concat()).contains("LMQ-5.4"));
         let to_rocketmq = ROUTE.replace("to.mqtt = \"ACE{subtopic}\"", "to.rocketmq = \"BEE\"");
-        assert!(report(key(), &[&to_rocketmq, STATUS].concat()).contains("no meaning for a sink on RocketMQ"));
+        assert!(report(KEY, &[&to_rocketmq, STATUS].concat()).contains("no meaning for a sink on RocketMQ"));
     }
 
     #[test]
@@ -81,7 +78,7 @@ mod tests {
         let both = format!(
             "{text}order_by = \"{{dev}}\"\n[[route]]\nname = \"x\"\nfrom.rocketmq = \"Y\"\nto.shard_key = \"1\""
         );
-        let report = report(Credentials::default(), &both);
+        let report = report("", &both);
         assert!(report.contains("`order_by` has no effect beside `to.shard_key`"), "{report}");
         assert!(report.contains("`to.shard_key` has no meaning for a sink on MQTT"), "{report}");
     }
