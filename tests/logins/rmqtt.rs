@@ -99,6 +99,9 @@ async fn rmqtt_delivers_point_to_point_to_its_target_alone_and_cuts_who_publishe
     assert_eq!(one.publish("TopicA/all", "to all").await, Outcome::Granted);
     assert_eq!(two.next().await, ("TopicA/p2p/GID_Test@@@2".to_owned(), "to two".to_owned()), "without a subscription");
     assert_eq!(three.next().await, ("TopicA/all".to_owned(), "to all".to_owned()));
+    assert_eq!(two.subscribe("TopicA/answer").await, Outcome::Granted);
+    assert_eq!(one.publish("TopicA/ask", "?").await, Outcome::Granted);
+    assert_eq!(two.next().await, ("TopicA/answer".to_owned(), "?".to_owned()), "by the bridge, which signs as they do");
     // LMQ-1.6
     assert_eq!(one.publish("TopicC/x", "x").await, Outcome::Cut);
 }

@@ -55,8 +55,19 @@ subscribe = "$SYS/#"
 p2p = "all"
 "##;
 
-/// Copies what devices say, over two sessions of the bridge's own.
-const ROUTE: &str = "[[route]]\nname = \"copy\"\nfrom.mqtt = \"TopicA/up/#\"\nto.mqtt = \"TopicB/{1}\"\n";
+/// Copies what devices say, over two sessions of the bridge's own that log in as a user; and answers over two that log in
+/// by signature.
+const ROUTES: &str = r#"
+[[route]]
+name = "copy"
+from = { mqtt = "TopicA/up/#", broker = "edge" }
+to = { mqtt = "TopicB/{1}", broker = "edge" }
+
+[[route]]
+name = "answer"
+from = { mqtt = "TopicA/ask", broker = "signed" }
+to = { mqtt = "TopicA/answer", broker = "signed" }
+"#;
 
 /// An RMQTT and its bridge.
 pub(super) struct World {
@@ -73,11 +84,14 @@ impl World {
         let settings = format!(
             "[mqtt.edge]\nurl = \"{}\"\nclient_id = \"GID_rocketbridge@@@1\"\nusername = \"rocketbridge\"\n\
              password = \"bridge-secret\"\n\n\
+             [mqtt.signed]\nurl = \"{}\"\nclient_id = \"GID_Test@@@bridge\"\n\
+             login = {{ mode = \"signature\", access_key = \"YYYYY\", instance = \"mqtt-x\", secret_key = \"XXXXX\" }}\n\n\
              [lmq]\ninstance = \"mqtt-x\"\nclient_ids = \"strict\"\ncredentials = \"credentials.toml\"\n\
              tokens.secret = \"{TOKEN_SECRET}\"\n",
+            rmqtt.url(),
             rmqtt.url()
         );
-        let mut bridge = Bridge::new(&settings, ROUTE);
+        let mut bridge = Bridge::new(&settings, ROUTES);
         bridge.credentials(CREDENTIALS);
         bridge.set("ROCKETBRIDGE__HTTP__HOOKS", &format!("127.0.0.1:{hooks}"));
         bridge.set("ROCKETBRIDGE__HTTP__HOOKS_SECRET", HOOKS_SECRET);
