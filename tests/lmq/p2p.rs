@@ -1,7 +1,7 @@
 //! Point to point (LMQ-5) on real brokers: from RocketMQ and from MQTT, to the one client that is meant, with the
 //! examples of docs/lmq.md.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rumqttc_v5::{QoS, SubscribeReasonCode};
 
@@ -17,6 +17,8 @@ use crate::servers::{
 
 const QUIET: Duration = Duration::from_millis(500);
 const LONG: Duration = Duration::from_secs(20);
+/// By then it is known that a client has left, on a machine that is busy with all other tests.
+const LATEST: Duration = Duration::from_secs(60);
 
 const ONE: &str = "GID_p2p@@@1";
 const TWO: &str = "GID_p2p@@@2";
@@ -133,6 +135,8 @@ async fn an_offline_target_gets_later_only_what_is_said_to_be_kept() {
     bridge.set("SECRET", "secret");
     bridge.run();
     bridge.ready().await;
+    // Mosquitto's log has whole seconds: what happens in the one in which the bridge began may have been missed.
+    tokio::time::sleep(Duration::from_millis(1100)).await;
     let own = format!("{topic}/p2p/{ONE}");
     let mut device = Client::connect(&Login::new(mosquitto.port, ONE)).await;
     device.subscribe(&own, QoS::AtLeastOnce).await;
@@ -149,11 +153,12 @@ async fn an_offline_target_gets_later_only_what_is_said_to_be_kept() {
     let labels = [&*format!("route=\"{topic}-down\""), "reason=\"offline_client\""];
     // Its leave is known some moments later; until then it is sent, and kept.
     let mut early = 0;
+    let since = Instant::now();
     while bridge.metric("rocketbridge_dropped_total", &labels).await.is_none() {
         send("missed", None).await;
         early += 1;
         tokio::time::sleep(Duration::from_millis(100)).await;
-        assert!(early < 100, "never known to be offline");
+        assert!(since.elapsed() < LATEST, "never known to be offline\n{}", bridge.log());
     }
     send("missed for sure", Some("true")).await;
     send("kept", Some("false")).await;
