@@ -12,20 +12,21 @@ import javax.crypto.spec.SecretKeySpec;
  * A back end as one writes it for LMQ, with the vendor's own client library. It knows nothing of the bridge: only its
  * addresses are others.
  *
- * Arguments: name server, status query's address, access key, secret, instance, group. It reads a command a line, and answers
- * each when it is done: {@code consume TOPIC TAGS}, {@code consume-ordered TOPIC}, {@code send TOPIC TEXT NAME=VALUE...},
- * {@code send-ordered TOPIC SHARD_KEY TEXT NAME=VALUE...}, {@code online CLIENT_ID}. What it receives is a line
+ * Arguments: name server, address of the status query and the token service, access key, secret, instance, group. It reads a
+ * command a line, and answers each when it is done: {@code consume TOPIC TAGS}, {@code consume-ordered TOPIC},
+ * {@code send TOPIC TEXT NAME=VALUE...}, {@code send-ordered TOPIC SHARD_KEY TEXT NAME=VALUE...}, {@code online CLIENT_ID},
+ * {@code apply ACTIONS FILTER...}, {@code revoke TOKEN}, {@code query TOKEN}. What it receives is a line
  * {@code received TOPIC TAG QUEUE PROPERTIES TEXT}. Parts are separated by tabs.
  */
 public class BackEnd {
     static Properties properties = new Properties();
-    static String query, accessKey, secret, instance;
+    static String service, accessKey, secret, instance;
     static Producer producer;
     static OrderProducer orderProducer;
 
     public static void main(String[] a) throws Exception {
         properties.setProperty(PropertyKeyConst.NAMESRV_ADDR, a[0]);
-        query = a[1];
+        service = a[1];
         accessKey = a[2];
         secret = a[3];
         instance = a[4];
@@ -42,6 +43,8 @@ public class BackEnd {
                 case "send" -> send(message(command[1], command[2], command, 3));
                 case "send-ordered" -> sendOrdered(message(command[1], command[3], command, 4), command[2]);
                 case "online" -> online(command[1]);
+                case "apply" -> apply(command[1], Arrays.asList(command).subList(2, command.length));
+                case "revoke", "query" -> post("/token/" + command[0], Map.of("token", command[1]), Map.of());
                 default -> throw new IllegalArgumentException(command[0]);
             };
             say("done", command[0], answer);
@@ -104,22 +107,55 @@ public class BackEnd {
 
     /** The status query: the number of connections of a client. */
     static String online(String clientId) throws Exception {
-        TreeMap<String, String> sorted = new TreeMap<>();
-        sorted.put("accessKey", accessKey);
-        sorted.put("resource", clientId);
-        sorted.put("timestamp", String.valueOf(System.currentTimeMillis()));
-        sorted.put("instanceId", instance);
-        StringJoiner toSign = new StringJoiner("&"), sent = new StringJoiner("&");
-        sorted.forEach((name, value) -> {
-            toSign.add(name + "=" + value);
-            sent.add(name + "=" + URLEncoder.encode(value, StandardCharsets.UTF_8));
-        });
+        Map<String, String> asked = new HashMap<>();
+        asked.put("accessKey", accessKey);
+        asked.put("resource", clientId);
+        asked.put("timestamp", String.valueOf(System.currentTimeMillis()));
+        asked.put("instanceId", instance);
+        asked.put("signature", sign(asked));
+        return ask(HttpRequest.newBuilder(URI.create(service + "/route/clientId/get?" + encoded(asked))));
+    }
+
+    /** A token for some topics, as the vendor's own demo applies for one. */
+    static String apply(String actions, List<String> filters) throws Exception {
+        List<String> resources = new ArrayList<>(filters);
+        Collections.sort(resources);
+        Map<String, String> signed = new HashMap<>();
+        signed.put("resources", String.join(",", resources));
+        signed.put("actions", actions);
+        signed.put("serviceName", "mq");
+        signed.put("expireTime", String.valueOf(System.currentTimeMillis() + 2592000000L));
+        signed.put("instanceId", instance);
+        return post("/token/apply", signed, Map.of("proxyType", "MQTT"));
+    }
+
+    static String post(String path, Map<String, String> signed, Map<String, String> beside) throws Exception {
+        Map<String, String> form = new HashMap<>(signed);
+        form.putAll(beside);
+        form.put("accessKey", accessKey);
+        form.put("signature", sign(signed));
+        return ask(HttpRequest.newBuilder(URI.create(service + path))
+            .header("Content-Type", "application/x-www-form-urlencoded")
+            .POST(HttpRequest.BodyPublishers.ofString(encoded(form))));
+    }
+
+    static String ask(HttpRequest.Builder request) throws Exception {
+        return HttpClient.newHttpClient().send(request.build(), HttpResponse.BodyHandlers.ofString()).body();
+    }
+
+    static String encoded(Map<String, String> parameters) {
+        StringJoiner text = new StringJoiner("&");
+        parameters.forEach((name, value) -> text.add(name + "=" + URLEncoder.encode(value, StandardCharsets.UTF_8)));
+        return text.toString();
+    }
+
+    /** HMAC-SHA1 of all parameters, sorted by name. */
+    static String sign(Map<String, String> parameters) throws Exception {
+        StringJoiner text = new StringJoiner("&");
+        new TreeMap<>(parameters).forEach((name, value) -> text.add(name + "=" + value));
         Mac mac = Mac.getInstance("HmacSHA1");
         mac.init(new SecretKeySpec(secret.getBytes(StandardCharsets.UTF_8), "HmacSHA1"));
-        String signature = Base64.getEncoder().encodeToString(mac.doFinal(toSign.toString().getBytes(StandardCharsets.UTF_8)));
-        sent.add("signature=" + URLEncoder.encode(signature, StandardCharsets.UTF_8));
-        HttpRequest request = HttpRequest.newBuilder(URI.create(query + "/route/clientId/get?" + sent)).build();
-        return HttpClient.newHttpClient().send(request, HttpResponse.BodyHandlers.ofString()).body();
+        return Base64.getEncoder().encodeToString(mac.doFinal(text.toString().getBytes(StandardCharsets.UTF_8)));
     }
 
     static void received(Message message) {

@@ -13,7 +13,7 @@ use crate::servers::{
     bridge::Bridge,
     free_port,
     mqtt::{Connection, Login},
-    rmqtt::{Options, Rmqtt},
+    rmqtt::{Options, Rmqtt, asking, subscribing},
 };
 
 /// The contract's key.
@@ -121,26 +121,13 @@ impl World {
 }
 
 fn plugins(hooks: u16, disconnects: bool) -> Vec<(&'static str, String)> {
-    let request = |about: &str, more: &str| {
-        format!(
-            "http_{about}_req.url = \"http://127.0.0.1:{hooks}/login/rmqtt/edge/{path}\"\nhttp_{about}_req.method = \"post\"\n\
-             http_{about}_req.params = {{ clientid = \"%c\", username = \"%u\", {more} }}\n",
-            path = if about == "auth" { "user" } else { "acl" },
-        )
-    };
-    let auth = format!(
-        "deny_if_error = true\ndisconnect_if_expiry = true\ndisconnect_if_pub_rejected = {disconnects}\n\
-         http_headers.authorization = \"Bearer {HOOKS_SECRET}\"\n{}{}",
-        request("auth", "password = \"%P\""),
-        request("acl", "access = \"%A\", topic = \"%t\""),
+    let more = format!(
+        "disconnect_if_expiry = true\ndisconnect_if_pub_rejected = {disconnects}\n\
+         http_headers.authorization = \"Bearer {HOOKS_SECRET}\"\n"
     );
-    let subscribe = "[[subscribes]]\ntopic_filter = \"+/p2p/${clientid}\"\nqos = 1\nno_local = false\n\
-                     retain_as_published = false\nretain_handling = 0\n";
-    vec![
-        ("rmqtt-acl", "rules = [[\"deny\", \"all\"]]\n".to_owned()),
-        ("rmqtt-auth-http", auth),
-        ("rmqtt-auto-subscription", subscribe.to_owned()),
-    ]
+    let mut plugins = asking(hooks, &more);
+    plugins.push(subscribing());
+    plugins
 }
 
 /// HMAC-SHA1 of a text, as a device computes it.

@@ -63,19 +63,19 @@ impl Program {
 
     /// Waits until it is connected.
     pub async fn connected(mut self) -> Self {
-        self.line("connected").await;
+        self.says("connected").await;
         self
     }
 
     /// Gives it a command and waits until that is done; what it answered.
     pub async fn tell(&mut self, parts: &[&str]) -> Vec<String> {
         writeln!(self.input, "{}", parts.join("\t")).expect("write to a program");
-        self.line("done").await.split_off(2)
+        self.says("done").await.split_off(1)
     }
 
     /// The next that it received, in its parts.
     pub async fn received(&mut self) -> Vec<String> {
-        self.line("received").await.split_off(1)
+        self.says("received").await
     }
 
     /// What it received and nobody asked for, after a while.
@@ -87,11 +87,12 @@ impl Program {
         self.waiting.drain(..).collect()
     }
 
-    async fn line(&mut self, kind: &str) -> Vec<String> {
+    /// Waits until it says a line of a kind; the further parts of it.
+    pub async fn says(&mut self, kind: &str) -> Vec<String> {
         let until = Instant::now() + PATIENCE;
         loop {
             if let Some(index) = self.waiting.iter().position(|parts| parts[0] == kind) {
-                return self.waiting.remove(index).unwrap_or_default();
+                return self.waiting.remove(index).unwrap_or_default().split_off(1);
             }
             let line = timeout_at(until, self.lines.recv()).await;
             let line = line.unwrap_or_else(|_| panic!("{} says nothing of {kind:?}: {:?}", self.name, self.waiting));

@@ -79,6 +79,45 @@ impl Rmqtt {
     }
 }
 
+/// Plugins that ask the bridge's `http.hooks` about every login, publish and subscription, as `docs/login.md` has them; `more`
+/// is what else their file says, such as `disconnect_if_pub_rejected = true`.
+pub fn asking(hooks: u16, more: &str) -> Vec<(&'static str, String)> {
+    let request = |about: &str, path: &str, more: &str| {
+        format!(
+            "http_{about}_req.url = \"{}/{path}\"\nhttp_{about}_req.method = \"post\"\n\
+             http_{about}_req.params = {{ clientid = \"%c\", username = \"%u\", {more} }}\n",
+            login(hooks)
+        )
+    };
+    let auth = format!(
+        "deny_if_error = true\n{more}\n{}{}",
+        request("auth", "user", "password = \"%P\""),
+        request("acl", "acl", "access = \"%A\", topic = \"%t\""),
+    );
+    vec![("rmqtt-acl", "rules = [[\"deny\", \"all\"]]\n".to_owned()), ("rmqtt-auth-http", auth)]
+}
+
+/// Plugins by which clients hear that their tokens end, and send new ones, as `docs/tokens.md` has them.
+pub fn telling_of_tokens(hooks: u16) -> Vec<(&'static str, String)> {
+    let web_hook = format!(
+        "urls = [\"{}/token\"]\n\
+         rule.message_publish = [{{ action = \"message_publish\", topics = [\"$SYS/uploadToken\"] }}]\n",
+        login(hooks)
+    );
+    vec![("rmqtt-p2p-messaging", "mode = \"prefix\"\n".to_owned()), ("rmqtt-web-hook", web_hook)]
+}
+
+/// The plugin by which every client gets what is sent to it alone, whether or not it subscribes, as `docs/login.md` has it.
+pub fn subscribing() -> (&'static str, String) {
+    let subscribe = "[[subscribes]]\ntopic_filter = \"+/p2p/${clientid}\"\nqos = 1\nno_local = false\n\
+                     retain_as_published = false\nretain_handling = 0\n";
+    ("rmqtt-auto-subscription", subscribe.to_owned())
+}
+
+fn login(hooks: u16) -> String {
+    format!("http://127.0.0.1:{hooks}/login/rmqtt/edge")
+}
+
 /// Each plugin that runs, and what its file says.
 fn plugins(folder: &Path, api_port: u16, options: &Options) -> Vec<(&'static str, String)> {
     let sessions = folder.join("sessions").display().to_string();

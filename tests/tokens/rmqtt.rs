@@ -16,7 +16,7 @@ use crate::servers::{
     bridge::Bridge,
     eventually, free_port,
     mqtt::{Connection, Login},
-    rmqtt::{Options, Rmqtt},
+    rmqtt::{Options, Rmqtt, asking, telling_of_tokens},
     rocketmq::{self, RocketMq},
 };
 
@@ -39,7 +39,9 @@ impl World {
     /// `api` says whether the bridge may have clients cut; on a `rocketmq` it is one of several.
     async fn start(api: bool, rocketmq: Option<&RocketMq>) -> Self {
         let (hooks, port) = (free_port(), free_port());
-        let rmqtt = Rmqtt::start(&Options { plugins: plugins(hooks), ..Options::default() }).await;
+        let mut plugins = asking(hooks, "disconnect_if_pub_rejected = true");
+        plugins.extend(telling_of_tokens(hooks));
+        let rmqtt = Rmqtt::start(&Options { plugins, ..Options::default() }).await;
         let api = if api {
             format!("[mqtt.edge.api]\nurl = \"http://127.0.0.1:{}\"\n", rmqtt.api_port)
         } else {
@@ -68,27 +70,6 @@ impl World {
         let client = self.client(device, &format!("{kind}|{token}")).await;
         client.unwrap_or_else(|code| panic!("{device} is not let in: {code:?}\n{}", self.bridge.log()))
     }
-}
-
-fn plugins(hooks: u16) -> Vec<(&'static str, String)> {
-    let login = format!("http://127.0.0.1:{hooks}/login/rmqtt/edge");
-    let auth = format!(
-        "deny_if_error = true\ndisconnect_if_pub_rejected = true\n\
-         http_auth_req.url = \"{login}/user\"\nhttp_auth_req.method = \"post\"\n\
-         http_auth_req.params = {{ clientid = \"%c\", username = \"%u\", password = \"%P\" }}\n\
-         http_acl_req.url = \"{login}/acl\"\nhttp_acl_req.method = \"post\"\n\
-         http_acl_req.params = {{ clientid = \"%c\", username = \"%u\", access = \"%A\", topic = \"%t\" }}\n"
-    );
-    let web_hook = format!(
-        "urls = [\"{login}/token\"]\n\
-         rule.message_publish = [{{ action = \"message_publish\", topics = [\"$SYS/uploadToken\"] }}]\n"
-    );
-    vec![
-        ("rmqtt-acl", "rules = [[\"deny\", \"all\"]]\n".to_owned()),
-        ("rmqtt-auth-http", auth),
-        ("rmqtt-p2p-messaging", "mode = \"prefix\"\n".to_owned()),
-        ("rmqtt-web-hook", web_hook),
-    ]
 }
 
 /// A client that says what it receives and when it is cut.
