@@ -8,7 +8,6 @@ mod bounded;
 pub mod hooks;
 pub mod lmq;
 pub mod login;
-pub mod query;
 pub mod tls;
 mod tokens;
 

@@ -4,10 +4,10 @@ mod logins;
 
 pub use logins::{ask, log_in};
 use rocketbridge::{
-    http::query,
     lmq::{
-        credentials::{Notice, Tokens},
-        token::TokenKey,
+        credentials::Tokens,
+        parameters,
+        token::{TokenKey, system_topics::Told},
         token_request::{self, Call},
     },
     presence::adapter::Adapter,
@@ -28,7 +28,7 @@ pub fn token(data: &[u8]) {
 pub fn token_request(data: &[u8]) {
     let Some((call, rest)) = data.split_first() else { return };
     let Ok(text) = std::str::from_utf8(rest) else { return };
-    let Some(parameters) = query::split(text) else { return };
+    let Some(parameters) = parameters::split(text) else { return };
     let call = Call::ALL[usize::from(*call) % Call::ALL.len()];
     if let Ok(asked) = token_request::read(call, &parameters, 1_566_000_000_000) {
         assert!(asked.verify(Some("a secret that nobody guesses")).is_err());
@@ -61,7 +61,7 @@ pub fn read(adapter: Adapter, data: &[u8]) {
 /// uploading them once is enough.
 pub fn credentials(data: &[u8]) {
     for topic in ["$SYS/tokenExpireNotice", "$SYS/tokenInvalidNotice"] {
-        let _ = Notice::read(topic, data).map(Notice::meaning);
+        let _ = Told::read(topic, data).map(Told::meaning);
     }
     let Ok(text) = std::str::from_utf8(data) else { return };
     let Ok(tokens) = Tokens::parse(text) else { return };

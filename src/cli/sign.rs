@@ -16,8 +16,9 @@ use crate::{
     clock::epoch_millis,
     lmq::{
         credentials::{self, MAX_TOKENS, Tokens},
+        login::Username,
+        parameters::{self, ACCESS_KEY, INSTANCE, SIGNATURE},
         signature::{canonical, sign},
-        url,
     },
     mqtt,
     settings::{LmqLogin, Secret},
@@ -226,7 +227,7 @@ impl Login {
             Mode::Token => {
                 let pairs = self.given.read()?;
                 let tokens = Tokens::parse(pairs.reveal()).map_err(|fault| Rejected(fault.to_owned()))?;
-                let username = format!("Token|{}|{}", access_key()?, instance()?);
+                let username = Username::Token { access_key: &access_key()?, instance: &instance()? }.to_string();
                 return Ok((username, tokens.password()));
             }
             Mode::Signature => {
@@ -265,7 +266,7 @@ impl Status {
         let access_key = self.signer.access_key.as_deref().context("give `--access-key`")?;
         let timestamp = self.timestamp.unwrap_or_else(epoch_millis).to_string();
         let path = if self.client_ids.len() == 1 { "/route/clientId/get" } else { "/route/clientId/batchGet" };
-        let mut signed = vec![("accessKey", access_key), ("instanceId", &self.instance), ("timestamp", &timestamp)];
+        let mut signed = vec![(ACCESS_KEY, access_key), (INSTANCE, &self.instance), ("timestamp", &timestamp)];
         signed.extend(self.client_ids.iter().map(|client_id| ("resource", client_id.as_str())));
         Ok(request("GET", path, &secret, &signed, &[]))
     }
@@ -286,14 +287,14 @@ impl Token {
                     ("resources", &resources),
                     ("expireTime", &expire_time),
                     ("serviceName", "mq"),
-                    ("instanceId", instance),
+                    (INSTANCE, instance),
                 ];
                 Ok(request(
                     "POST",
                     "/token/apply",
                     &secret,
                     &signed,
-                    &[("proxyType", "MQTT"), ("accessKey", access_key)],
+                    &[("proxyType", "MQTT"), (ACCESS_KEY, access_key)],
                 ))
             }
             Self::Revoke { signer, given } => of_token("/token/revoke", signer, given, settings),
@@ -305,14 +306,14 @@ impl Token {
 fn of_token(path: &str, signer: &Signer, given: &GivenToken, settings: &Path) -> anyhow::Result<Columns> {
     let (secret, token) = (signer.secret(settings)?, given.read()?);
     let access_key = signer.access_key.as_deref().context("give `--access-key`")?;
-    Ok(request("POST", path, &secret, &[("token", token.reveal())], &[("accessKey", access_key)]))
+    Ok(request("POST", path, &secret, &[("token", token.reveal())], &[(ACCESS_KEY, access_key)]))
 }
 
 /// A request as a caller sends it. `also` is sent and not signed.
 fn request(method: &str, path: &str, secret: &Secret, signed: &[(&str, &str)], also: &[(&str, &str)]) -> Columns {
     let text = canonical(signed.iter().copied());
     let signature = sign(secret.reveal(), &text);
-    let sent = url::query(signed.iter().chain(also).copied().chain([("signature", signature.as_str())]));
+    let sent = parameters::join(signed.iter().chain(also).copied().chain([(SIGNATURE, signature.as_str())]));
     let mut lines = Columns::default();
     lines.row(["string to sign", &text]);
     lines.row(["signature", &signature]);

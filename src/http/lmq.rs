@@ -19,13 +19,15 @@ use tokio::{net::TcpListener, sync::Semaphore};
 
 use super::{
     bounded::{Bounded, Bounds},
-    query,
     tls::Tls,
 };
 use crate::{
-    lmq::status_query::{
-        self, Kind, Question, Refusal,
-        answer::{Client, Clients, Count, Listed, Number, Page, body},
+    lmq::{
+        parameters,
+        status_query::{
+            self, Kind, Question, Refusal,
+            answer::{Client, Clients, Count, Listed, Number, Page, body},
+        },
     },
     presence::ask::{Answer, Online, Presences},
     settings::CurrentCredentials,
@@ -84,7 +86,7 @@ fn ask(kind: Kind, query: &str, shared: &Shared) -> Result<Response, Refusal> {
     if query.len() > QUERY_MAX {
         return Err(Refusal::Url("the URL is too long"));
     }
-    let parameters = query::split(query).ok_or(Refusal::Url("the URL is not encoded as UTF-8"))?;
+    let parameters = parameters::split(query).ok_or(Refusal::Url("the URL is not encoded as UTF-8"))?;
     let credentials = shared.credentials.borrow().clone();
     let question = status_query::check(kind, &parameters, shared.instance.as_deref(), &credentials, (shared.now)())?;
     Ok(answer(&question, shared))

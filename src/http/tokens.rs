@@ -7,8 +7,11 @@ use axum::{
 };
 use serde::Serialize;
 
-use super::{Shown, query};
-use crate::{lmq::token::TokenId, tokens::record::Entry};
+use super::Shown;
+use crate::{
+    lmq::{parameters, token::TokenId},
+    tokens::record::Entry,
+};
 
 /// Tokens of a page, and where no limit is given.
 const PAGE_MAX: usize = 1000;
@@ -72,7 +75,7 @@ pub(super) async fn list(State(shown): State<Shown>, uri: Uri) -> Response {
 
 fn asked(query: &str) -> Result<(Option<TokenId>, usize), &'static str> {
     let (mut after, mut limit) = (None, PAGE);
-    for (name, value) in query::split(query).ok_or("the URL is not encoded as UTF-8")? {
+    for (name, value) in parameters::split(query).ok_or("the URL is not encoded as UTF-8")? {
         match name.as_str() {
             "after" => after = Some(value.parse()?),
             "limit" => {

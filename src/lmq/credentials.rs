@@ -1,31 +1,25 @@
-//! What a client of LMQ sends to log in (LMQ-1), and what it says and hears of its tokens while it is connected
-//! (LMQ-9.5). It must never show a secret or a token but in the text that is sent.
+//! What a client of LMQ sends to log in (LMQ-1), and to stay when its tokens end (LMQ-9.5). It must never show a secret or
+//! a token but in the text that is sent.
 
-use serde::{Deserialize, Serialize};
-
-use super::signature::sign;
+use super::{
+    login::Username,
+    signature::sign,
+    token::{self, Kind, system_topics::UploadBody},
+};
 use crate::settings::{LmqLogin, Secret};
-
-/// Where a client publishes a new token.
-pub const UPLOAD: &str = "$SYS/uploadToken";
-/// Where it hears, unsubscribed, that one will expire.
-pub const EXPIRES: &str = "$SYS/tokenExpireNotice";
-/// Where it hears that one is not valid, before it is dropped.
-pub const INVALID: &str = "$SYS/tokenInvalidNotice";
 
 /// The longest text of tokens that is taken, in bytes: well below what MQTT takes as a password.
 pub const MAX_TOKENS: usize = 16 * 1024;
-/// The longest notice that is read, in bytes.
-const MAX_NOTICE: usize = 4 * 1024;
 
 /// The user name of a login, by its mode.
 pub fn username(login: &LmqLogin) -> String {
-    match login {
-        LmqLogin::Signature { access_key, instance, .. } => format!("Signature|{access_key}|{instance}"),
-        LmqLogin::Token { access_key, instance, .. } => format!("Token|{access_key}|{instance}"),
-        LmqLogin::Device { access_key, instance, .. } => format!("DeviceCredential|{access_key}|{instance}"),
-        LmqLogin::Custom { username, .. } => username.clone(),
-    }
+    let username = match login {
+        LmqLogin::Signature { access_key, instance, .. } => Username::Signature { access_key, instance },
+        LmqLogin::Token { access_key, instance, .. } => Username::Token { access_key, instance },
+        LmqLogin::Device { access_key: id, instance, .. } => Username::Device { id, instance },
+        LmqLogin::Custom { username, .. } => Username::Custom(username),
+    };
+    username.to_string()
 }
 
 /// The password of a login for one client id: `None` in token mode, where [`Tokens::password`] is.
@@ -37,15 +31,6 @@ pub fn password(login: &LmqLogin, client_id: &str) -> Option<Secret> {
         LmqLogin::Custom { secret_key, signed: false, .. } => Some(secret_key.clone()),
         LmqLogin::Token { .. } => None,
     }
-}
-
-/// What a token is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-enum Kind {
-    R,
-    W,
-    #[serde(rename = "RW")]
-    Rw,
 }
 
 /// The tokens of one client: one to three, each of another kind.
@@ -64,104 +49,29 @@ impl Tokens {
             return Err("no token");
         }
         let parts: Vec<&str> = text.lines().flat_map(|line| line.split('|')).map(str::trim).collect();
-        let mut tokens = Vec::new();
-        for pair in parts.chunks(2) {
-            let [kind, token] = *pair else { return Err("a token without its type: write `RW|TOKEN`") };
-            let kind = match kind {
-                "R" => Kind::R,
-                "W" => Kind::W,
-                "RW" => Kind::Rw,
-                _ => return Err("a token's type must be `R`, `W` or `RW`, as in `R|TOKEN|W|TOKEN`"),
-            };
-            if token.is_empty() || token.contains(|c: char| c.is_control() || c.is_whitespace()) {
-                return Err("a token is empty, or holds spaces");
-            }
-            if tokens.iter().any(|(known, _)| *known == kind) {
-                return Err("two tokens of one type");
-            }
-            tokens.push((kind, Secret::new(token)));
+        let joined = parts.join("|");
+        let tokens = token::password::tokens(&joined)?;
+        if tokens.iter().any(|(_, token)| token.contains(|c: char| c.is_control() || c.is_whitespace())) {
+            return Err("a token that holds spaces");
         }
+        let tokens = tokens.into_iter().map(|(kind, token)| (kind, Secret::new(token))).collect();
         Ok(Self(tokens))
     }
 
     /// The password (LMQ-1.2).
     pub fn password(&self) -> Secret {
-        let pairs = self.0.iter().map(|(kind, token)| format!("{}|{}", kind.name(), token.reveal()));
-        Secret::new(pairs.collect::<Vec<_>>().join("|"))
+        Secret::new(token::password::password(self.0.iter().map(|(kind, token)| (*kind, token.reveal()))))
     }
 
-    /// What is published to [`UPLOAD`] so that these take the place of `earlier`: a payload for each token that is new.
+    /// What is published to [`UPLOAD`](token::system_topics::UPLOAD) so that these take the place of `earlier`: a payload for each token that is new.
     pub fn uploads(&self, earlier: Option<&Self>) -> Vec<Secret> {
         let known = |pair: &(Kind, Secret)| earlier.is_some_and(|earlier| earlier.0.contains(pair));
         let payload = |(kind, token): &(Kind, Secret)| {
-            let upload = Upload { token: token.reveal(), kind: *kind };
+            let upload = UploadBody { token: token.reveal().into(), kind: *kind };
             serde_json::to_string(&upload).ok().map(Secret::new)
         };
         self.0.iter().filter(|pair| !known(pair)).filter_map(payload).collect()
     }
-}
-
-impl Kind {
-    fn name(self) -> &'static str {
-        match self {
-            Self::R => "R",
-            Self::W => "W",
-            Self::Rw => "RW",
-        }
-    }
-}
-
-/// The payload of [`UPLOAD`].
-#[derive(Serialize)]
-struct Upload<'a> {
-    token: &'a str,
-    #[serde(rename = "type")]
-    kind: Kind,
-}
-
-/// What an endpoint says of a client's token, unasked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Notice {
-    /// It expires in some minutes.
-    Expires,
-    /// It is not valid, and the connection is about to be dropped. The code, if it gave one.
-    Invalid(Option<i64>),
-}
-
-impl Notice {
-    /// The notice that a publish is: `None` where it is none. One that cannot be read still says by its topic what it
-    /// is about.
-    pub fn read(topic: &str, payload: &[u8]) -> Option<Self> {
-        match topic {
-            EXPIRES => Some(Self::Expires),
-            INVALID => {
-                let small = payload.len() <= MAX_NOTICE;
-                let told = small.then(|| serde_json::from_slice::<Told>(payload).ok()).flatten();
-                Some(Self::Invalid(told.and_then(|told| told.code)))
-            }
-            _ => None,
-        }
-    }
-
-    /// What it means, in words.
-    pub fn meaning(self) -> &'static str {
-        match self {
-            Self::Expires => "expires in some minutes",
-            Self::Invalid(Some(1)) => "is forged",
-            Self::Invalid(Some(2)) => "has expired",
-            Self::Invalid(Some(3)) => "was revoked",
-            Self::Invalid(Some(4)) => "does not hold the topic that was used",
-            Self::Invalid(Some(5)) => "does not allow what was done",
-            Self::Invalid(Some(8)) => "has a wrong signature",
-            Self::Invalid(Some(-1)) => "is of an account that may not log in",
-            Self::Invalid(_) => "is not valid",
-        }
-    }
-}
-
-#[derive(Deserialize)]
-struct Told {
-    code: Option<i64>,
 }
 
 #[cfg(test)]
@@ -230,21 +140,5 @@ mod tests {
     fn tokens_are_never_shown() {
         let tokens = Tokens::parse("RW|hunter2").unwrap();
         assert!(!format!("{tokens:?} {:?}", tokens.uploads(None)).contains("hunter"));
-    }
-
-    #[test]
-    fn notices_are_known_by_their_topics() {
-        for (topic, payload, notice) in [
-            (EXPIRES, r#"{"expireTime":1566003600000,"type":"RW"}"#, Some(Notice::Expires)),
-            (EXPIRES, "nonsense", Some(Notice::Expires)),
-            (INVALID, r#"{"code":3,"type":"R"}"#, Some(Notice::Invalid(Some(3)))),
-            (INVALID, r#"{"code":-1}"#, Some(Notice::Invalid(Some(-1)))),
-            (INVALID, "{", Some(Notice::Invalid(None))),
-            ("a/$SYS/tokenInvalidNotice", "{}", None),
-            (UPLOAD, "{}", None),
-        ] {
-            assert_eq!(Notice::read(topic, payload.as_bytes()), notice, "{topic} {payload}");
-        }
-        assert_eq!(Notice::Invalid(Some(3)).meaning(), "was revoked");
     }
 }

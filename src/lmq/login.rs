@@ -4,7 +4,6 @@
 //! client must never learn from it which names there are, so what asks only passes on that there was one.
 
 mod access;
-mod password;
 #[cfg(test)]
 mod tests;
 mod username;
@@ -15,12 +14,11 @@ use subtle::ConstantTimeEq as _;
 
 pub use self::{
     access::{Action, is_own_p2p},
-    password::tokens,
     username::{Mode, Username},
 };
 use super::{
     signature,
-    token::{Grant, Invalid, Kind, MAX_TOKEN},
+    token::{Grant, Invalid, Kind, MAX_TOKEN, password::tokens},
     topics,
 };
 use crate::settings::{Credential, Credentials, Lmq, Permission};
@@ -57,7 +55,7 @@ pub enum Refusal {
     #[error("LMQ-1: the user name {0}")]
     Username(&'static str),
     /// The password is not as its mode has it.
-    #[error("LMQ-1.2: the password {0}")]
+    #[error("LMQ-1.2: the password has {0}")]
     Password(&'static str),
     /// It names another instance.
     #[error("LMQ-1: `{0}` is not the instance here")]
@@ -156,11 +154,11 @@ impl<'a> Rules<'a> {
     ) -> Result<Accepted<'a>, Refusal> {
         let username = self.named(login.client_id, login.username)?;
         if login.password.len() > PASSWORD_MAX {
-            return Err(Refusal::Password("is too long"));
+            return Err(Refusal::Password("more bytes than three tokens take"));
         }
         let mode = username.mode();
         if mode == Mode::Token {
-            let tokens = tokens(login.password)?.into_iter();
+            let tokens = tokens(login.password).map_err(Refusal::Password)?.into_iter();
             let tokens = tokens.map(|(kind, token)| Ok((kind, Arc::new(grant(token).map_err(Refusal::Token)?))));
             return self.with_tokens(login.client_id, username, tokens.collect::<Result<_, _>>()?);
         }

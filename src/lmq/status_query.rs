@@ -10,7 +10,11 @@
 
 pub mod answer;
 
-use super::{notice::group_and_device, signature};
+use super::{
+    notice::group_and_device,
+    parameters::{ACCESS_KEY, INSTANCE, Parameters, SIGNATURE},
+    signature,
+};
 use crate::settings::{Credential, Credentials};
 
 /// LMQ-8.1: how far a timestamp may be from now, either way, in milliseconds.
@@ -21,11 +25,8 @@ const BATCH_MAX: usize = 10;
 const PAGE_MAX: usize = 1000;
 const PAGE: usize = 100;
 
-const ACCESS_KEY: &str = "accessKey";
-const INSTANCE: &str = "instanceId";
 const RESOURCE: &str = "resource";
 const TIMESTAMP: &str = "timestamp";
-const SIGNATURE: &str = "signature";
 const AFTER: &str = "after";
 const LIMIT: &str = "limit";
 
@@ -147,7 +148,7 @@ pub fn check<'a>(
     credentials: &Credentials,
     now: u64,
 ) -> Result<Question<'a>, Refusal> {
-    let parameters = Parameters(parameters);
+    let parameters = Query(Parameters(parameters));
     let known = [ACCESS_KEY, INSTANCE, RESOURCE, TIMESTAMP, SIGNATURE];
     parameters.expect(&known, if kind == Kind::GroupClients { &[AFTER, LIMIT] } else { &[] })?;
     let timestamp = parameters.number(TIMESTAMP, "must be in milliseconds since the epoch")?;
@@ -156,7 +157,7 @@ pub fn check<'a>(
     if timestamp.abs_diff(now) > TIMESTAMP_WINDOW {
         return Err(Refusal::Timestamp);
     }
-    if instance.is_some_and(|instance| instance != parameters.one(INSTANCE)) {
+    if instance.is_some_and(|instance| instance != parameters.0.first(INSTANCE)) {
         return Err(Refusal::Instance);
     }
     match parameters.resources().find(|resource| !may_ask(access_key, kind, resource)) {
@@ -175,33 +176,24 @@ fn may_ask(access_key: &Credential, kind: Kind, resource: &str) -> bool {
 }
 
 /// The parameters of a URL, in its order.
-struct Parameters<'a>(&'a [(String, String)]);
+struct Query<'a>(Parameters<'a>);
 
-impl<'a> Parameters<'a> {
-    fn all(&self, name: &str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(given, _)| given == name).map(|(_, value)| value.as_str())
-    }
-
-    /// The value of a parameter; nothing where it is not given.
-    fn one(&self, name: &str) -> &'a str {
-        self.all(name).next().unwrap_or_default()
-    }
-
+impl<'a> Query<'a> {
     fn resources(&self) -> impl Iterator<Item = &'a str> {
-        self.all(RESOURCE)
+        self.0.all(RESOURCE)
     }
 
     /// Holds the parameters to those that are needed and those that may be given beside them.
     fn expect(&self, needed: &[&'static str], allowed: &[&str]) -> Result<(), Refusal> {
         let wrong = |name: &str, why| Err(Refusal::Parameter { name: name.to_owned(), why });
-        if let Some(name) = needed.iter().find(|name| self.all(name).all(str::is_empty)) {
+        if let Some(name) = needed.iter().find(|name| self.0.lacks(name)) {
             return Err(Refusal::Missing(name));
         }
-        for (name, value) in self.0 {
+        for (name, value) in self.0.0 {
             let name = name.as_str();
             match needed.iter().chain(allowed).find(|known| **known == name) {
                 None => return wrong(name, "is not known here"),
-                Some(_) if name != RESOURCE && self.all(name).count() > 1 => return wrong(name, "is given twice"),
+                Some(_) if name != RESOURCE && self.0.all(name).count() > 1 => return wrong(name, "is given twice"),
                 Some(&AFTER) => {}
                 Some(_) if value.is_empty() => return wrong(name, "is empty"),
                 Some(_) => {}
@@ -211,7 +203,7 @@ impl<'a> Parameters<'a> {
     }
 
     fn number(&self, name: &str, why: &'static str) -> Result<u64, Refusal> {
-        self.one(name).parse().map_err(|_| Refusal::Parameter { name: name.to_owned(), why })
+        self.0.first(name).parse().map_err(|_| Refusal::Parameter { name: name.to_owned(), why })
     }
 
     fn question(&self, kind: Kind) -> Result<Question<'a>, Refusal> {
@@ -229,7 +221,7 @@ impl<'a> Parameters<'a> {
             Kind::Clients => Question::Clients(resources),
             Kind::Group => Question::Group(resource),
             Kind::GroupClients => {
-                Question::GroupClients { group: resource, after: self.one(AFTER), limit: self.limit()? }
+                Question::GroupClients { group: resource, after: self.0.first(AFTER), limit: self.limit()? }
             }
             Kind::GroupChanges => Question::GroupChanges(resource),
         })
@@ -237,7 +229,7 @@ impl<'a> Parameters<'a> {
 
     fn limit(&self) -> Result<usize, Refusal> {
         let why = "must be a number from 1 to 1000";
-        match self.one(LIMIT) {
+        match self.0.first(LIMIT) {
             "" => Ok(PAGE),
             text => match text.parse() {
                 Ok(limit) if (1..=PAGE_MAX).contains(&limit) => Ok(limit),
@@ -248,13 +240,11 @@ impl<'a> Parameters<'a> {
 
     /// The access key, if the signature is its own. One that does not exist takes as long as one that does.
     fn signer<'b>(&self, credentials: &'b Credentials) -> Option<&'b Credential> {
-        let access_key = credentials.access_keys.get(self.one(ACCESS_KEY));
+        let access_key = credentials.access_keys.get(self.0.first(ACCESS_KEY));
         let secret = access_key.map_or("", |key| key.secret.reveal());
-        let signed = self.0.iter().filter(|(name, _)| name != SIGNATURE);
+        let signed = self.0.0.iter().filter(|(name, _)| name != SIGNATURE);
         let text = signature::canonical(signed.map(|(name, value)| (name.as_str(), value.as_str())));
-        // The `+` of base64 is a space in a URL whose writer did not encode it.
-        let signature = self.one(SIGNATURE).replace(' ', "+");
-        let valid = signature::is_valid(secret, &text, &signature);
+        let valid = signature::is_valid(secret, &text, &self.0.signature());
         access_key.filter(|_| valid)
     }
 }

@@ -4,10 +4,16 @@
 //! share. So every replica can read every token, and none has to be looked up. Pure. It must never print a token or a
 //! secret, and never look at what a token says before its seal is verified.
 
+pub mod password;
+pub mod system_topics;
+#[cfg(test)]
+mod tests;
+
 use std::{fmt, str::FromStr};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 use crate::settings::Secret;
@@ -55,7 +61,8 @@ impl FromStr for TokenId {
 }
 
 /// What a token is given for: the type that a client says beside it (LMQ-1.2, LMQ-9.5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(into = "&'static str", try_from = "String")]
 pub enum Kind {
     /// `R`: to subscribe.
     Read,
@@ -98,6 +105,20 @@ impl Kind {
     /// Whether everything that `other` stands for is among what this does.
     pub fn covers(self, other: Self) -> bool {
         self == Self::Both || self == other
+    }
+}
+
+impl From<Kind> for &'static str {
+    fn from(kind: Kind) -> Self {
+        kind.text()
+    }
+}
+
+impl TryFrom<String> for Kind {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::from_text(&text).ok_or("a token's type must be `R`, `W` or `RW`")
     }
 }
 
@@ -158,42 +179,11 @@ impl Invalid {
             Self::Unknown => -1,
         }
     }
-}
 
-/// What a client is told of its tokens, without having subscribed to it (LMQ-9.5).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Notice {
-    /// One ends soon.
-    Expires {
-        /// When, in milliseconds since the epoch.
-        time: u64,
-        /// Its type.
-        kind: Kind,
-    },
-    /// One is none any more, and the client is about to be dropped.
-    Ended {
-        /// Why.
-        why: Invalid,
-        /// Its type.
-        kind: Kind,
-    },
-}
-
-impl Notice {
-    /// The topic.
-    pub fn topic(self) -> &'static str {
-        match self {
-            Self::Expires { .. } => "$SYS/tokenExpireNotice",
-            Self::Ended { .. } => "$SYS/tokenInvalidNotice",
-        }
-    }
-
-    /// The JSON.
-    pub fn payload(self) -> String {
-        match self {
-            Self::Expires { time, kind } => format!("{{\"expireTime\":{time},\"type\":\"{}\"}}", kind.text()),
-            Self::Ended { why, kind } => format!("{{\"code\":{},\"type\":\"{}\"}}", why.code(), kind.text()),
-        }
+    /// What a code says of a token; nothing where it says something else, or is none of LMQ-9.5.
+    pub fn from_code(code: i64) -> Option<Self> {
+        let of_tokens = [Self::Forged, Self::Expired, Self::Revoked, Self::Permission];
+        of_tokens.into_iter().find(|why| i64::from(why.code()) == code)
     }
 }
 
@@ -305,6 +295,3 @@ impl Rest<'_> {
         String::from_utf8(text.to_vec()).ok()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::{
+    parameters::{ACCESS_KEY, INSTANCE, Parameters, SIGNATURE},
     signature,
     token::{Invalid, MAX_RESOURCES, MAX_RESOURCES_BYTES, MAX_TEXT, MAX_TOKEN},
 };
@@ -18,14 +19,11 @@ const LONGEST: u64 = 30 * 24 * 3600 * 1000;
 /// What a request for the shortest may take to come here, in milliseconds.
 const ON_ITS_WAY: u64 = 1000;
 
-const ACCESS_KEY: &str = "accessKey";
 const ACTIONS: &str = "actions";
 const EXPIRE_TIME: &str = "expireTime";
-const INSTANCE: &str = "instanceId";
 const PROXY_TYPE: &str = "proxyType";
 const RESOURCES: &str = "resources";
 const SERVICE_NAME: &str = "serviceName";
-const SIGNATURE: &str = "signature";
 const TOKEN: &str = "token";
 
 /// What may be asked for, each with a path of its own.
@@ -145,7 +143,7 @@ impl Refusal {
 
 /// Reads a request; `now` is in milliseconds since the epoch. Parameters that the contract does not name are passed over.
 pub fn read(call: Call, parameters: &[(String, String)], now: u64) -> Result<Unverified, Refusal> {
-    let given = Parameters(parameters);
+    let given = Form(Parameters(parameters));
     for name in call.signed().iter().chain(&[ACCESS_KEY, SIGNATURE]) {
         given.needed(name)?;
     }
@@ -155,9 +153,8 @@ pub fn read(call: Call, parameters: &[(String, String)], now: u64) -> Result<Unv
         Call::Query => Wish::Query(given.token()?),
     };
     let texts = [true, false].map(|split| given.canonical(call.signed(), split));
-    // The `+` of base64 is a space in a form whose writer did not encode it.
-    let signature = given.one(SIGNATURE)?.replace(' ', "+");
-    Ok(Unverified { access_key: given.one(ACCESS_KEY)?.to_owned(), signature, texts, wish })
+    given.one(SIGNATURE)?;
+    Ok(Unverified { access_key: given.one(ACCESS_KEY)?.to_owned(), signature: given.0.signature(), texts, wish })
 }
 
 impl Unverified {
@@ -170,26 +167,21 @@ impl Unverified {
 }
 
 /// The parameters of a form or a URL, in its order.
-struct Parameters<'a>(&'a [(String, String)]);
+struct Form<'a>(Parameters<'a>);
 
-impl<'a> Parameters<'a> {
-    fn all(&self, name: &str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(given, _)| given == name).map(|(_, value)| value.as_str())
-    }
-
+impl<'a> Form<'a> {
     /// The values of a parameter, also where they are one text.
     fn values(&self, name: &str) -> impl Iterator<Item = &'a str> {
-        self.all(name).flat_map(|value| value.split(','))
+        self.0.all(name).flat_map(|value| value.split(','))
     }
 
     fn needed(&self, name: &'static str) -> Result<(), Refusal> {
-        if self.all(name).all(str::is_empty) { Err(Refusal::Missing(name)) } else { Ok(()) }
+        if self.0.lacks(name) { Err(Refusal::Missing(name)) } else { Ok(()) }
     }
 
     fn one(&self, name: &'static str) -> Result<&'a str, Refusal> {
-        let mut all = self.all(name);
-        let value = all.next().unwrap_or_default();
-        if all.next().is_some() { Err(Refusal::Parameter(name, "is given twice")) } else { Ok(value) }
+        let twice = self.0.all(name).nth(1).is_some();
+        if twice { Err(Refusal::Parameter(name, "is given twice")) } else { Ok(self.0.first(name)) }
     }
 
     /// A text that stands in the string to sign as it is: what would look like another parameter there is refused.
@@ -259,7 +251,8 @@ impl<'a> Parameters<'a> {
     /// LMQ-9.1, with the values of a parameter apart, or as they came: whoever signs may not have sorted those that it
     /// sends as one text. Both say the same, since no value holds what separates parameters or values.
     fn canonical(&self, signed: &[&str], split: bool) -> String {
-        let values = |name| -> Vec<&str> { if split { self.values(name).collect() } else { self.all(name).collect() } };
+        let values =
+            |name| -> Vec<&str> { if split { self.values(name).collect() } else { self.0.all(name).collect() } };
         signature::canonical(signed.iter().flat_map(|name| values(name).into_iter().map(|value| (*name, value))))
     }
 }

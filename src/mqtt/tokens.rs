@@ -22,7 +22,10 @@ use super::{
     session::Link,
 };
 use crate::{
-    lmq::credentials::{MAX_TOKENS, Notice, Tokens, UPLOAD},
+    lmq::{
+        credentials::{MAX_TOKENS, Tokens},
+        token::system_topics::{Told, UPLOAD},
+    },
     message::{Message, Topic},
     settings::{LmqLogin, MqttBroker, Secret, TokenSource},
 };
@@ -155,7 +158,7 @@ impl Keeper {
     pub(super) fn heard(&mut self, packet: Incoming, link: &mut Link) -> Heard {
         match packet {
             Incoming::Publish(publish) => {
-                let Some(notice) = Notice::read(publish.message.topic.as_str(), &publish.message.payload) else {
+                let Some(notice) = Told::read(publish.message.topic.as_str(), &publish.message.payload) else {
                     return Heard::Pass(Incoming::Publish(publish));
                 };
                 self.noticed(notice);
@@ -178,12 +181,12 @@ impl Keeper {
         }
     }
 
-    fn noticed(&mut self, notice: Notice) {
+    fn noticed(&mut self, notice: Told) {
         let meaning = notice.meaning();
         match notice {
-            Notice::Expires => info!(broker = %self.broker, client_id = %self.client_id, "a token {meaning}"),
-            Notice::Invalid(_) => {
-                warn!(broker = %self.broker, client_id = %self.client_id, "the broker says that a token {meaning}");
+            Told::Expires => info!(broker = %self.broker, client_id = %self.client_id, "{meaning}"),
+            Told::Invalid(_) => {
+                warn!(broker = %self.broker, client_id = %self.client_id, "the broker says: {meaning}");
                 self.stale = true;
             }
         }

@@ -24,7 +24,7 @@ use super::{
     sessions::{Due, Event},
 };
 use crate::{
-    lmq::token::Notice,
+    lmq::token::system_topics::Notice,
     presence::api::{
         ApiError,
         order::{self, Order},

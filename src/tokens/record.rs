@@ -109,13 +109,13 @@ impl From<&Entry> for Written {
 #[derive(Serialize, Deserialize)]
 pub(super) struct Login {
     form: String,
-    held: Vec<(String, Written)>,
+    held: Vec<(Kind, Written)>,
 }
 
 impl Login {
     pub(super) fn new(adapter: Adapter, held: &[Held]) -> Self {
         let written = |Held { kind, grant }: &Held| {
-            (kind.text().to_owned(), Written::from(&Entry { grant: (**grant).clone(), issued: 0, revoked: false }))
+            (*kind, Written::from(&Entry { grant: (**grant).clone(), issued: 0, revoked: false }))
         };
         Self { form: adapter.name().to_owned(), held: held.iter().map(written).collect() }
     }
@@ -128,7 +128,7 @@ impl Login {
     pub(super) fn read(json: &[u8]) -> Option<(Adapter, Vec<Held>)> {
         let Self { form, held } = serde_json::from_slice(json).ok()?;
         let held = held.into_iter().map(|(kind, written)| {
-            let (kind, entry) = (Kind::from_text(&kind)?, Entry::try_from(written).ok()?);
+            let entry = Entry::try_from(written).ok()?;
             Some(Held { kind, grant: Arc::new(entry.grant) })
         });
         Some((Adapter::from_name(&form)?, held.collect::<Option<_>>()?))

@@ -5,10 +5,13 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use serde::Deserialize;
 
-use crate::{lmq::token::Kind, presence::adapter::Adapter};
-
-/// Where clients publish it.
-pub const TOPIC: &str = "$SYS/uploadToken";
+use crate::{
+    lmq::token::{
+        Kind,
+        system_topics::{UPLOAD, UploadBody},
+    },
+    presence::adapter::Adapter,
+};
 
 /// What a client sent. It has no `Debug`: a token must not be shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -32,16 +35,10 @@ struct Published {
     payload: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct Payload {
-    token: String,
-    r#type: String,
-}
-
 /// Reads a post: nothing where it is about something else.
 pub fn read(adapter: Adapter, body: &[u8]) -> Result<Option<Upload>, &'static str> {
     let published: Published = serde_json::from_slice(body).map_err(|_| "it is no object in JSON")?;
-    if published.topic.as_deref() != Some(TOPIC) {
+    if published.topic.as_deref() != Some(UPLOAD) {
         return Ok(None);
     }
     let payload = published.payload.ok_or("it has no `payload`")?;
@@ -54,8 +51,8 @@ pub fn read(adapter: Adapter, body: &[u8]) -> Result<Option<Upload>, &'static st
     };
     let client_id = client_id.ok_or("it does not say which client it is from")?;
     // What a client sends that is none: nobody can be told of it but the client, and it knows.
-    let Ok(Payload { token, r#type: kind }) = serde_json::from_slice(&payload) else { return Ok(None) };
-    Ok(Kind::from_text(&kind).map(|kind| Upload { client_id, token, kind }))
+    let Ok(UploadBody { token, kind }) = serde_json::from_slice(&payload) else { return Ok(None) };
+    Ok(Some(Upload { client_id, token: token.into_owned(), kind }))
 }
 
 #[cfg(test)]
@@ -77,8 +74,8 @@ mod tests {
     fn what_rmqtt_and_emqx_tell_of_is_read() {
         let payload = r#"{"token":"abc","type":"RW"}"#;
         let upload = Upload { client_id: "GID_a@@@1".into(), token: "abc".into(), kind: Kind::Both };
-        assert!(read(Adapter::Rmqtt, &rmqtt(TOPIC, payload)) == Ok(Some(upload.clone())));
-        let emqx = serde_json::json!({ "clientid": "GID_a@@@1", "topic": TOPIC, "payload": payload, "qos": 1 });
+        assert!(read(Adapter::Rmqtt, &rmqtt(UPLOAD, payload)) == Ok(Some(upload.clone())));
+        let emqx = serde_json::json!({ "clientid": "GID_a@@@1", "topic": UPLOAD, "payload": payload, "qos": 1 });
         assert!(read(Adapter::Emqx, emqx.to_string().as_bytes()) == Ok(Some(upload)));
     }
 
@@ -86,12 +83,12 @@ mod tests {
     fn what_is_none_is_passed_over_or_refused() {
         assert!(read(Adapter::Rmqtt, &rmqtt("a/b", r#"{"token":"abc","type":"RW"}"#)) == Ok(None));
         for payload in ["", "{}", r#"{"token":"abc"}"#, r#"{"token":"abc","type":"WR"}"#, r#"{"token":1,"type":"R"}"#] {
-            assert!(read(Adapter::Rmqtt, &rmqtt(TOPIC, payload)) == Ok(None), "{payload}");
+            assert!(read(Adapter::Rmqtt, &rmqtt(UPLOAD, payload)) == Ok(None), "{payload}");
         }
         for body in ["", "[]", "{", "1"] {
             assert!(read(Adapter::Rmqtt, body.as_bytes()).is_err(), "{body}");
         }
-        let plain = serde_json::json!({ "from_clientid": "a", "topic": TOPIC, "payload": "{}" }).to_string();
+        let plain = serde_json::json!({ "from_clientid": "a", "topic": UPLOAD, "payload": "{}" }).to_string();
         assert!(read(Adapter::Rmqtt, plain.as_bytes()).is_err());
         assert!(read(Adapter::Mosquitto, plain.as_bytes()).is_err());
     }

@@ -23,7 +23,6 @@ const PURE: &[&str] = &[
     "src/message",
     "src/mapping",
     "src/http/login/fields",
-    "src/http/query",
     "src/lmq",
     "src/diagnostic",
     "src/toml_reader",

@@ -19,8 +19,8 @@ use tracing::{info, warn};
 
 use super::{Shared, json};
 use crate::{
-    http::query,
     lmq::{
+        parameters,
         token::Grant,
         token_request::{self, Apply, Call, Refusal, Wish, body},
     },
@@ -47,8 +47,8 @@ pub(super) fn add(mut router: Router<Arc<Shared>>) -> Router<Arc<Shared>> {
 async fn ask(call: Call, url: &str, form: Body, shared: &Shared) -> Result<String, Refusal> {
     let Some(tokens) = &shared.tokens else { return Err(Refusal::Request("no such path")) };
     let form = to_bytes(form, FORM_MAX).await.map_err(|_| Refusal::Request("the form is too long, or breaks off"))?;
-    let form = str::from_utf8(&form).ok().and_then(query::split);
-    let in_url = (url.len() <= FORM_MAX).then(|| query::split(url)).flatten();
+    let form = str::from_utf8(&form).ok().and_then(parameters::split);
+    let in_url = (url.len() <= FORM_MAX).then(|| parameters::split(url)).flatten();
     let (Some(form), Some(mut parameters)) = (form, in_url) else {
         return Err(Refusal::Request("the parameters are too long, or not encoded as a form in UTF-8"));
     };

@@ -10,14 +10,14 @@ use serde::{
 };
 use serde_json::Value;
 
-use super::super::query;
+use crate::lmq::parameters;
 
 /// Names and values. Nothing where it is neither, or a name is given twice, or a value is no text, number or nothing.
 pub fn read(body: &[u8]) -> Option<Vec<(String, String)>> {
     let pairs = if body.first() == Some(&b'{') {
         serde_json::from_slice::<Object>(body).ok()?.0
     } else {
-        query::split(std::str::from_utf8(body).ok()?)?
+        parameters::split(std::str::from_utf8(body).ok()?)?
     };
     let twice = |(index, (name, _)): (usize, &(String, String))| pairs[..index].iter().any(|(known, _)| known == name);
     if pairs.len() > MOST || pairs.iter().enumerate().any(twice) { None } else { Some(pairs) }

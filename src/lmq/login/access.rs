@@ -15,9 +15,11 @@ use std::fmt;
 use super::{Accepted, Refusal};
 use crate::{
     lmq::{
-        credentials::{EXPIRES, INVALID, UPLOAD},
         notice::GROUP_END,
-        token::Kind,
+        token::{
+            Kind,
+            system_topics::{EXPIRES, INVALID, UPLOAD},
+        },
     },
     mapping::pattern::{MAX_TOPIC_BYTES, Pattern},
 };

@@ -77,20 +77,6 @@ fn an_id_is_read_as_it_is_shown() {
 }
 
 #[test]
-fn notices_are_those_of_the_contract() {
-    let notice = Notice::Expires { time: 1_566_003_600_000, kind: Kind::Both };
-    assert_eq!(
-        (notice.topic(), &*notice.payload()),
-        ("$SYS/tokenExpireNotice", "{\"expireTime\":1566003600000,\"type\":\"RW\"}")
-    );
-    for (why, code) in [(Invalid::Forged, 1), (Invalid::Expired, 2), (Invalid::Revoked, 3), (Invalid::Permission, 5)] {
-        let notice = Notice::Ended { why, kind: Kind::Read };
-        assert_eq!(notice.topic(), "$SYS/tokenInvalidNotice");
-        assert_eq!(notice.payload(), format!("{{\"code\":{code},\"type\":\"R\"}}"));
-    }
-}
-
-#[test]
 fn a_type_covers_what_it_stands_for() {
     assert_eq!(Kind::from_text("RW"), Some(Kind::Both));
     assert_eq!(Kind::from_text("WR"), None);

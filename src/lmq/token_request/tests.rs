@@ -212,7 +212,7 @@ proptest! {
     fn any_order_gives_the_same_string((given, shuffled) in any_apply().prop_flat_map(|given| {
         (Just(given.clone()), Just(given).prop_shuffle())
     })) {
-        let text = |given: &Pairs| Parameters(given).canonical(Call::Apply.signed(), true);
+        let text = |given: &Pairs| Form(Parameters(given)).canonical(Call::Apply.signed(), true);
         prop_assert_eq!(text(&given), text(&shuffled));
         // Nor does it matter whether the values of a parameter come one by one or as one text.
         let joined = |name: &str| {
