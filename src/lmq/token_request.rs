@@ -12,6 +12,7 @@ use super::{
     signature,
     token::{Invalid, MAX_RESOURCES, MAX_RESOURCES_BYTES, MAX_TEXT, MAX_TOKEN},
 };
+use crate::mapping::pattern::Pattern;
 
 /// LMQ-9.2: how far ahead a token may end, in milliseconds.
 const SHORTEST: u64 = 60 * 1000;
@@ -229,7 +230,7 @@ impl<'a> Form<'a> {
             () if resources.iter().map(|resource| resource.len()).sum::<usize>() > MAX_RESOURCES_BYTES => {
                 wrong("are longer than 8 KiB together")
             }
-            () if !resources.iter().all(|resource| is_filter(resource)) => {
+            () if !resources.iter().all(|resource| is_plain(resource) && Pattern::plain(resource).is_some()) => {
                 wrong("hold one that is no MQTT topic filter")
             }
             () => Ok(resources.into_iter().map(str::to_owned).collect()),
@@ -259,14 +260,6 @@ impl<'a> Form<'a> {
 
 fn is_plain(text: &str) -> bool {
     !text.contains(|c: char| c.is_control() || matches!(c, '&' | ','))
-}
-
-/// Whether it is a topic filter of MQTT 4.7: `#` is the whole last level, `+` a whole one.
-fn is_filter(text: &str) -> bool {
-    let mut levels = text.split('/').rev();
-    let last = levels.next().unwrap_or_default();
-    let well = |level: &str| level == "+" || !level.contains(['+', '#']);
-    !text.is_empty() && is_plain(text) && (last == "#" || well(last)) && levels.all(well)
 }
 
 #[derive(Serialize)]

@@ -8,7 +8,7 @@ pub fn tokens(password: &str) -> Result<Vec<(Kind, &str)>, &'static str> {
     let mut parts = password.split('|');
     let mut found: Vec<(Kind, &str)> = Vec::new();
     while let Some(kind) = parts.next() {
-        let kind = Kind::from_text(kind).ok_or("a type other than `R`, `W` and `RW`, as in `R|TOKEN|W|TOKEN`")?;
+        let kind = Kind::from_text(kind).ok_or("a token without its type: write `RW|TOKEN`, or `R|TOKEN|W|TOKEN`")?;
         let token = parts.next().filter(|token| !token.is_empty()).ok_or("a type without its token")?;
         if found.iter().any(|(known, _)| *known == kind) {
             return Err("two tokens of one type");

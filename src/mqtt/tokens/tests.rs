@@ -159,7 +159,7 @@ async fn sources_are_held_to_bounds_and_faults_show_no_token() {
         arguments: arguments.iter().map(|argument| Secret::new(*argument)).collect(),
     };
     for (source, expected) in [
-        (file(&path), "a type other than `R`, `W` and `RW`"),
+        (file(&path), "a token without its type"),
         (file(&folder.path().join("none")), "cannot read"),
         (command("yes", &["RW|hunter2"]), "more than 16 KiB"),
         (command("sh", &["-c", "echo 'RW|hunter2'; exit 3"]), "ended with exit status: 3"),
