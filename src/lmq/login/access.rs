@@ -4,7 +4,8 @@
 //!   filter holds them (LMQ-5.1).
 //! - It may subscribe to a filter that one of its filters for subscribing covers whole: each topic that it would get
 //!   must be permitted. A union of permitted filters is not looked for.
-//! - With tokens, one of them must grant it as well: its resources hold the topic, and its type stands for the deed.
+//! - With tokens, one of them must grant it as well: its resources hold the topic, and its type stands for the deed. What
+//!   is sent to others alone a resource holds only where it names `p2p`.
 //! - It may always subscribe to its own P2P topics, of every parent: LMQ-5.3 delivers to it without asking. To those
 //!   of others never, unless its permission says so: not by a wildcard either.
 //! - It may always publish to the two system topics of the contract (LMQ-9.5, LMQ-10.1) and be sent the notices of
@@ -79,7 +80,9 @@ impl Accepted<'_> {
         if !permitted || !self.granted(Kind::reads, |granted| granted.covers(&filter)) {
             return Err(Refusal::Permission { action: Action::Subscribe, topic: asked.to_owned() });
         }
-        if !self.permission.reads_all_p2p && reads_p2p_of_others(&filter, client_id, strict) {
+        let reads_all =
+            || self.permission.reads_all_p2p && self.granted(Kind::reads, |it| names_p2p(it) && it.covers(&filter));
+        if reads_p2p_of_others(&filter, client_id, strict) && !reads_all() {
             return Err(Refusal::PointToPoint(asked.to_owned()));
         }
         Ok(())
@@ -112,6 +115,11 @@ pub fn is_own_p2p(filter: &Pattern, client_id: &str) -> bool {
         }
         _ => false,
     }
+}
+
+/// Whether a filter is for nothing but what is sent to clients alone.
+fn names_p2p(filter: &Pattern) -> bool {
+    filter.levels().nth(1).flatten() == Some(P2P)
 }
 
 /// Whether a filter matches some `<parent>/p2p/<clientId>` of another client.
