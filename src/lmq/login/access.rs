@@ -143,3 +143,37 @@ fn reads_p2p_of_others(filter: &Pattern, client_id: &str, strict: bool) -> bool 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{
+        super::{
+            Mode,
+            tests::{grant, permission},
+        },
+        *,
+    };
+    use crate::settings::Permission;
+
+    #[test]
+    fn a_token_reads_what_is_sent_to_others_only_where_it_names_that() {
+        let all = Permission { reads_all_p2p: true, ..permission(&[], &["#"]) };
+        let held = |resources| Some([(Kind::Read, Arc::new(grant("AK", resources, Kind::Read, 9)))].into());
+        for (resources, filter, allowed) in [
+            (&["TopicA/#"][..], "TopicA/down", true),
+            (&["TopicA/#"], "TopicA/p2p/GID_Test@@@1", true),
+            (&["TopicA/#"], "TopicA/p2p/GID_Test@@@2", false),
+            (&["TopicA/#"], "TopicA/#", false),
+            (&["#", "TopicA/+/+"], "TopicA/p2p/+", false),
+            (&["TopicA/#", "TopicA/p2p/+"], "TopicA/p2p/GID_Test@@@2", true),
+            (&["TopicA/#", "TopicA/p2p/+"], "TopicA/#", false),
+            (&["+/p2p/#"], "TopicA/p2p/+", true),
+        ] {
+            let accepted = Accepted { mode: Mode::Token, permission: &all, tokens: held(resources) };
+            let answer = accepted.may("GID_Test@@@1", Action::Subscribe, filter, true);
+            assert_eq!(answer.is_ok(), allowed, "{resources:?} {filter}: {answer:?}");
+        }
+    }
+}
