@@ -49,6 +49,11 @@ pub enum Rejected {
     /// It cannot be read.
     #[error("the broker's request cannot be read: see docs/login.md for what it must send")]
     Unreadable,
+    /// It is a form of a broker that does not encode forms.
+    #[error(
+        "NanoMQ does not encode forms: give `auth_req` and `acl_req` `headers.content-type = \"application/json\"`"
+    )]
+    Form,
     /// The path names a broker that the settings do not.
     #[error("the path that the broker asks names no broker of the settings: /login/FORM/BROKER/user")]
     Broker,
@@ -58,7 +63,7 @@ impl Rejected {
     fn kind(self) -> &'static str {
         match self {
             Self::Secret => "hooks_secret",
-            Self::Unreadable => "unreadable",
+            Self::Unreadable | Self::Form => "unreadable",
             Self::Broker => "broker",
         }
     }
@@ -125,7 +130,9 @@ impl Logins {
                 let login = Login { client_id, username, password };
                 let may = self.known(asker, rules, login).and_then(|accepted| {
                     let strict = self.lmq.strict_client_ids;
-                    wants.iter().try_for_each(|(action, topic)| accepted.may(client_id, *action, topic, strict))
+                    // Nobody's P2P topics are the client's own, where it may be another.
+                    let who = if form::tells_client_ids(asker.adapter) { client_id } else { "" };
+                    wants.iter().try_for_each(|(action, topic)| accepted.may(who, *action, topic, strict))
                 });
                 match may {
                     Ok(()) => Decision::Allowed { expires: None },

@@ -98,6 +98,15 @@ impl From {
         }
     }
 
+    /// Whether it tells of this broker's clients. Two names may stand for one broker; a webhook does not say whose it is.
+    pub fn tells_of(&self, broker: &MqttBroker) -> bool {
+        let Self::Events(events) = self else { return false };
+        match &events.via {
+            Via::Mqtt(session) => session.broker.name == broker.name || session.broker.url == broker.url,
+            Via::Webhook => true,
+        }
+    }
+
     /// The MQTT session that it reads, if it reads one.
     pub fn session(&self) -> Option<&FromMqtt> {
         match self {

@@ -4,6 +4,7 @@
 //! messages put aside, and tells the source which tickets are settled: never before the sink has confirmed, or the
 //! refused message is safely parked.
 
+mod held;
 #[cfg(test)]
 mod tests;
 mod window;
@@ -23,10 +24,11 @@ use crate::{
     mapping::{self, OnRefuse, translation::Translated},
     message::Message,
     parking::{ParkHandle, Record},
-    presence::ask::{Answer, Presences},
+    presence::ask::Absences,
     settings::Limits,
     telemetry::RouteTelemetry,
 };
+use held::{Candidate, Held};
 use window::Window;
 
 /// How often the slow gauges are brought up to date.
@@ -69,9 +71,11 @@ pub struct Ends {
 
 struct Running<'a> {
     route: &'a mapping::Route,
-    presences: Option<&'a dyn Presences>,
+    absences: Option<&'a dyn Absences>,
     telemetry: &'a RouteTelemetry,
     window: Window,
+    /// Translated, for clients that seem to be offline.
+    held: Held,
     /// Translated, waiting for room in the sink.
     ready: Vec<Outgoing>,
     /// Something was refused under `on_refuse = "stall"`: nothing is read any more.
@@ -88,7 +92,7 @@ pub async fn run(
     route: &mapping::Route,
     limits: Limits,
     telemetry: &RouteTelemetry,
-    presences: Option<&dyn Presences>,
+    absences: Option<&dyn Absences>,
     ends: &mut Ends,
     orders: watch::Receiver<Order>,
 ) -> Ended {
@@ -97,9 +101,10 @@ pub async fn run(
     telemetry.stalled.set(0);
     let running = Running {
         route,
-        presences: presences.filter(|_| route.drops_offline),
+        absences: absences.filter(|_| route.drops_offline),
         telemetry,
         window: Window::new(limits),
+        held: Held::new(limits),
         ready: Vec::new(),
         stands_still: false,
         stored: Instant::now(),
@@ -142,7 +147,10 @@ impl Running<'_> {
                     Some(batch) => self.take(batch, ends),
                     None => reading = false,
                 },
-                _ = tick.tick() => self.observe(),
+                _ = tick.tick() => {
+                    self.release(ends);
+                    self.observe();
+                }
             }
         };
         self.observe();
@@ -154,20 +162,17 @@ impl Running<'_> {
         let now = Instant::now();
         self.telemetry.received.inc_by(batch.len() as u64);
         self.ready.reserve(batch.len());
-        let (mut echoes, mut offline, mut refused) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut echoes, mut refused) = (Vec::new(), Vec::new());
         for Delivery { ticket, message, suspected_duplicate, unreadable, .. } in batch {
             if suspected_duplicate {
                 self.telemetry.suspected_duplicates.inc();
             }
-            if self.is_for_nobody(&message) {
-                offline.push(ticket);
-                self.window.admit(ticket, message, now);
-                continue;
-            }
             match unreadable.map_or_else(|| self.route.translation.translate(&message), Err) {
                 Ok(Translated::Send { order, message: translated }) => {
                     let deadline = translated.expiry.map(|seconds| now + Duration::from_secs(seconds.into()));
-                    self.ready.push(Outgoing { ticket, order, message: translated, deadline });
+                    let outgoing = Outgoing { ticket, order, message: translated, deadline };
+                    let outgoing = self.hold(outgoing, &message, now);
+                    self.ready.extend(outgoing);
                 }
                 Ok(Translated::Echo) => echoes.push(ticket),
                 Err(refusal) => refused.push((ticket, refusal)),
@@ -178,21 +183,34 @@ impl Running<'_> {
             self.telemetry.dropped("echo", echoes.len() as u64);
             self.acknowledge(echoes, ends);
         }
-        if !offline.is_empty() {
-            self.telemetry.dropped("offline_client", offline.len() as u64);
-            self.acknowledge(offline, ends);
-        }
         if !refused.is_empty() {
             self.refuse(refused, ends);
         }
         self.telemetry.set_in_flight(self.window.len(), self.window.bytes());
     }
 
-    /// Whether only one client is to have the message, now, and it is known to be offline.
-    fn is_for_nobody(&self, message: &Message) -> bool {
-        let target = |presences| p2p::only_while_online(message).map(|client_id| (presences, client_id));
-        let online = |(presences, client_id): (&dyn Presences, &str)| presences.online(client_id);
-        self.presences.and_then(target).map(online) == Some(Answer::Known(0))
+    /// Has a message wait where the one client that it is for, now, seems to be offline; else gives it back.
+    fn hold(&mut self, outgoing: Outgoing, read: &Message, now: Instant) -> Option<Outgoing> {
+        let Some(absences) = self.absences else { return Some(outgoing) };
+        let candidate = Candidate {
+            outgoing,
+            client_id: p2p::target(&read.topic).map(str::to_owned),
+            may_miss: p2p::only_while_online(read).is_some(),
+            // A queue has the messages of many clients: one that waits must not hold up the others.
+            keyed: !self.route.translation.keeps_queues(),
+        };
+        self.held.hold(candidate, now, |client_id| absences.is_offline(client_id))
+    }
+
+    /// Sends or drops what has waited.
+    fn release(&mut self, ends: &Ends) {
+        let Some(absences) = self.absences else { return };
+        let released = self.held.release(Instant::now(), |client_id| absences.is_offline(client_id));
+        self.ready.extend(released.sent);
+        if !released.dropped.is_empty() {
+            self.telemetry.dropped("offline_client", released.dropped.len() as u64);
+            self.acknowledge(released.dropped, ends);
+        }
     }
 
     fn settle(&mut self, batch: Vec<Settled>, ends: &Ends) {

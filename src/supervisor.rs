@@ -3,6 +3,7 @@
 //! A route that breaks is started again; the others do not notice. A stop first drains every route, then, at the
 //! deadline, names what it has to leave. It must never decide what becomes of a message.
 
+mod absences;
 mod events;
 mod presence;
 pub mod replay;
@@ -19,6 +20,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
+pub use self::absences::StatusRoutes;
 use crate::{
     mapping::{From, FromEvents, Route, To, Via},
     mqtt,
@@ -66,6 +68,8 @@ pub struct Shared {
     pub arrivals: Arrivals,
     /// Who is online, as far as it is kept.
     pub board: Arc<Board>,
+    /// Which of the routes tell of clients.
+    pub statuses: StatusRoutes,
 }
 
 /// What keeps the board, and how it is told which routes run.
@@ -177,6 +181,7 @@ impl Supervisor {
         if let Some((routes, _)) = &self.keeper {
             let _ended = routes.send(self.routes.values().map(|task| task.route.clone()).collect()).await;
         }
+        self.shared.statuses.set(self.routes.values().map(|task| (task.route.clone(), task.telemetry.clone())));
         self.status.set(self.routes.values().map(|task| (task.route.name.clone(), task.telemetry.clone())).collect());
         true
     }

@@ -29,7 +29,7 @@ use crate::{
     reload::{self, Watched},
     settings::{Credentials, Environment, Secret, Settings},
     status::Status,
-    supervisor::{self, LeftBehind, Shared, Supervisor},
+    supervisor::{self, LeftBehind, Shared, StatusRoutes, Supervisor},
     telemetry::Telemetry,
     tokens::Tokens,
 };
@@ -116,7 +116,7 @@ async fn serve(configuration: Configuration, reread: Reread) -> anyhow::Result<(
         watching.push(tokio::spawn(renew_credentials(file, current)));
     }
     let _kept = tokens.map(|tokens| supervisor::tokens::keep(tokens, settings.clone(), telemetry.clone()));
-    let shared = Shared { doors, credentials, arrivals: Arrivals::default(), board };
+    let shared = Shared { doors, credentials, arrivals: Arrivals::default(), board, statuses: StatusRoutes::default() };
     let supervisor = Supervisor::new(settings.clone(), telemetry, status, shared);
     let stopping = async {
         let _signal = stop.await;

@@ -23,7 +23,7 @@ use super::hooks::{is_authorised, say};
 use crate::{
     logins::{
         Asker, Logins, Rejected,
-        form::{self, About, Answer, Decision, Fields},
+        form::{self, About, Answer, Fields},
     },
     presence::adapter::Adapter,
     settings::Secret,
@@ -78,23 +78,28 @@ async fn ask(
         return (StatusCode::NOT_FOUND, format!("{NO_FORM}\n")).into_response();
     };
     let asker = Asker { adapter, broker: &broker };
-    let decision = if is_authorised(&headers, shared.secret.as_ref()) {
+    let Answer { status, body } = if is_authorised(&headers, shared.secret.as_ref()) {
         let body = body.ok().filter(|_| method == Method::POST);
-        decide(&shared.logins, asker, &about, body.as_deref())
+        answer(&shared.logins, asker, &about, body.as_deref())
     } else {
-        shared.logins.reject(asker, Rejected::Secret)
+        form::answer(adapter, None, shared.logins.reject(asker, Rejected::Secret))
     };
-    let Answer { status, body } = form::answer(adapter, decision);
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);
     let headers = [(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")];
     (status, headers, body).into_response()
 }
 
-fn decide(logins: &Logins, asker: Asker<'_>, about: &str, body: Option<&[u8]>) -> Decision {
+fn answer(logins: &Logins, asker: Asker<'_>, about: &str, body: Option<&[u8]>) -> Answer {
+    let adapter = asker.adapter;
+    if body.is_some_and(|body| !fields::is_json(body)) && !form::encodes_forms(adapter) {
+        return form::answer(adapter, None, logins.reject(asker, Rejected::Form));
+    }
     let fields = body.and_then(fields::read);
     let question = About::from_path(about).zip(fields.as_deref());
-    match question.and_then(|(about, fields)| form::read(asker.adapter, about, Fields(fields))) {
-        Some(question) => logins.decide(asker, &question),
+    let question = question.and_then(|(about, fields)| form::read(adapter, about, Fields(fields)));
+    let decision = match &question {
+        Some(question) => logins.decide(asker, question),
         None => logins.reject(asker, Rejected::Unreadable),
-    }
+    };
+    form::answer(adapter, question.as_ref(), decision)
 }

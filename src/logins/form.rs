@@ -117,11 +117,21 @@ pub fn read(adapter: Adapter, about: About, fields: Fields<'_>) -> Option<Questi
     }
 }
 
-/// Says a decision.
-pub fn answer(adapter: Adapter, decision: Decision) -> Answer {
+/// Whether a broker may be believed who its clients are that it asks about: RMQTT may name another than it means.
+pub fn tells_client_ids(adapter: Adapter) -> bool {
+    adapter != Adapter::Rmqtt
+}
+
+/// Whether a broker's forms can be read: NanoMQ does not encode them.
+pub fn encodes_forms(adapter: Adapter) -> bool {
+    adapter != Adapter::NanoMq
+}
+
+/// Says a decision on a question, if there was one that could be read.
+pub fn answer(adapter: Adapter, question: Option<&Question<'_>>, decision: Decision) -> Answer {
     match adapter {
         Adapter::Emqx => emqx::answer(decision),
-        Adapter::Rmqtt => rmqtt::answer(decision),
+        Adapter::Rmqtt => rmqtt::answer(question, decision),
         Adapter::Mosquitto => mosquitto::answer(decision),
         Adapter::NanoMq | Adapter::VerneMq | Adapter::Generic => nanomq::answer(decision),
     }

@@ -215,6 +215,11 @@ impl Translation {
         Ok(OrderKey::Hash(hash.finish()))
     }
 
+    /// Whether the order that it keeps is that of RocketMQ's queues.
+    pub fn keeps_queues(&self) -> bool {
+        matches!(self.order, Order::Queue)
+    }
+
     /// Whether the route's source takes this topic. A RocketMQ source knows its topic itself: see `FromRocketMq`.
     pub fn takes(&self, topic: &Topic) -> bool {
         self.rules.iter().any(|rule| rule.pattern.as_ref().is_none_or(|pattern| pattern.matches(topic.as_str())))

@@ -73,9 +73,9 @@ pub(super) enum LoginError {
 }
 
 impl LoginError {
-    /// Whether other credentials may be let in. A broker may also just close.
+    /// Whether the credentials were refused; others may be let in.
     pub(super) fn is_about_credentials(&self) -> bool {
-        matches!(self, Self::Closed) || matches!(self, Self::Refused(reason, _) if reason.is_about_credentials())
+        matches!(self, Self::Refused(reason, _) if reason.is_about_credentials())
     }
 }
 

@@ -44,8 +44,7 @@ pub(super) struct Keeper {
     source: TokenSource,
     refresh: Duration,
     tokens: Option<Tokens>,
-    /// Must be asked for anew before the next login.
-    stale: bool,
+    worth: Worth,
     /// When to ask next.
     ask_at: Instant,
     /// Not before this time, whatever happens.
@@ -56,6 +55,17 @@ pub(super) struct Keeper {
     /// Payloads to upload, the first perhaps under way.
     uploads: VecDeque<Secret>,
     uploading: bool,
+}
+
+/// What the tokens in hand are good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Worth {
+    /// The next login.
+    Login,
+    /// The next login, if no others can be had: the endpoint closed, as it may for any other reason.
+    Doubt,
+    /// Nothing: others must be asked for first.
+    Nothing,
 }
 
 /// What [`Keeper::heard`] makes of a packet.
@@ -76,7 +86,7 @@ impl Keeper {
             source: source.clone(),
             refresh: *refresh,
             tokens: None,
-            stale: true,
+            worth: Worth::Nothing,
             ask_at: Instant::now(),
             least: Instant::now(),
             failures: 0,
@@ -88,13 +98,17 @@ impl Keeper {
 
     /// The password of the next login. Asks the source where that is due; may be dropped and called again.
     pub(super) async fn password(&mut self) -> Result<Secret, String> {
-        if self.stale {
+        if self.worth != Worth::Login {
             match self.asked().await {
                 Ok(tokens) => {
                     self.tokens = Some(tokens);
-                    self.stale = false;
+                    self.worth = Worth::Login;
                 }
-                Err(problem) => return Err(problem),
+                Err(problem) if self.worth == Worth::Nothing => return Err(problem),
+                Err(problem) => {
+                    warn!(broker = %self.broker, client_id = %self.client_id, problem, "no new tokens; logs in with the old ones");
+                    self.worth = Worth::Login;
+                }
             }
         }
         self.uploads.clear();
@@ -108,9 +122,17 @@ impl Keeper {
         self.ask_at = Instant::now() + self.refresh;
     }
 
-    /// The endpoint did not let us in: perhaps it does not take these tokens any more.
+    /// The endpoint does not take these tokens any more.
     pub(super) fn refused(&mut self) {
-        self.stale = true;
+        self.worth = Worth::Nothing;
+        self.failed();
+    }
+
+    /// The endpoint closed instead of answering: some do where they refuse, all do where they stop.
+    pub(super) fn doubted(&mut self) {
+        if self.worth == Worth::Login {
+            self.worth = Worth::Doubt;
+        }
         self.failed();
     }
 
@@ -119,7 +141,7 @@ impl Keeper {
         loop {
             match self.asked().await {
                 Ok(fresh) => {
-                    self.stale = false;
+                    self.worth = Worth::Login;
                     self.ask_at = Instant::now() + self.refresh;
                     let more = fresh.uploads(self.tokens.as_ref());
                     self.tokens = Some(fresh);
@@ -187,7 +209,7 @@ impl Keeper {
             Told::Expires => info!(broker = %self.broker, client_id = %self.client_id, "{meaning}"),
             Told::Invalid(_) => {
                 warn!(broker = %self.broker, client_id = %self.client_id, "the broker says: {meaning}");
-                self.stale = true;
+                self.worth = Worth::Nothing;
             }
         }
         self.ask_at = Instant::now() + self.pause();

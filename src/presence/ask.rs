@@ -35,6 +35,12 @@ pub struct Change {
     pub at: u64,
 }
 
+/// Whoever knows which clients are offline.
+pub trait Absences: Send + Sync {
+    /// Whether a client is offline beyond doubt: all that would tell of it works.
+    fn is_offline(&self, client_id: &str) -> bool;
+}
+
 /// Whoever knows which clients are online.
 pub trait Presences: Send + Sync {
     /// The TCP connections of a client.

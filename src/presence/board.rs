@@ -164,6 +164,12 @@ impl Board {
         state.view.forget(now);
     }
 
+    /// Whether a client is known to be offline, by topics all of which can be read at this moment.
+    pub fn is_offline(&self, client_id: &str) -> bool {
+        let state = self.state();
+        state.is_current(group_of(client_id), 0) && state.view.online(client_id) == view::Answer::Known(0)
+    }
+
     /// How many clients are online, in all groups.
     pub fn clients(&self) -> usize {
         self.state().view.clients()
@@ -198,7 +204,7 @@ impl<'m> Told<'m> {
         if message.tag.as_deref() == Some(Note::TAG) {
             return match Note::from_body(&message.payload).ok()? {
                 Note::Gap { source, until } => {
-                    let group = message.client_id.as_deref().and_then(group_and_device).map_or("", |(group, _)| group);
+                    let group = message.client_id.as_deref().map_or("", group_of);
                     Some(Self::Gap { source, group, until })
                 }
                 Note::Whole { source, since } => Some(Self::Whole { source, since }),
@@ -228,7 +234,7 @@ impl State {
             self.heard_of(source);
         }
         let changed = self.view.apply(source, &notice, self.now);
-        let group = group_and_device(&notice.client_id).map_or("", |(group, _)| group);
+        let group = group_of(&notice.client_id);
         if let (Some(change), Some(feed)) = (changed, self.feeds.get(group)) {
             let Notice { client_id, time, .. } = notice;
             // Nobody listens: nothing is missed.
@@ -236,10 +242,10 @@ impl State {
         }
     }
 
-    /// Whether a group's topics are all read to their end.
-    fn is_current(&self, group: &str) -> bool {
+    /// Whether a group's topics are all read to their end; for less than `old` milliseconds they may be out of reach.
+    fn is_current(&self, group: &str, old: u64) -> bool {
         let reached =
-            |place: &Place| place.at_end && place.fault_since.is_none_or(|since| self.now.saturating_sub(since) < OLD);
+            |place: &Place| place.at_end && place.fault_since.is_none_or(|since| self.now.saturating_sub(since) < old);
         let current = |topic: &String| {
             self.topics.get(topic).is_some_and(|topic| topic.looked && topic.queues.values().all(reached))
         };
@@ -268,14 +274,13 @@ impl State {
 impl Presences for Board {
     fn online(&self, client_id: &str) -> Answer {
         let state = self.state();
-        let group = group_and_device(client_id).map_or("", |(group, _)| group);
-        if state.is_current(group) { state.view.online(client_id).into() } else { Answer::Unknown }
+        if state.is_current(group_of(client_id), OLD) { state.view.online(client_id).into() } else { Answer::Unknown }
     }
 
     fn count(&self, group: &str) -> Answer {
         let state = self.state();
         let count = state.view.count(group);
-        if state.is_current(group) && count.exact {
+        if state.is_current(group, OLD) && count.exact {
             Answer::Known(u32::try_from(count.online).unwrap_or(u32::MAX))
         } else {
             Answer::Unknown
@@ -284,7 +289,7 @@ impl Presences for Board {
 
     fn list(&self, group: &str, after: &str, limit: usize) -> Vec<Online> {
         let state = self.state();
-        if !state.is_current(group) {
+        if !state.is_current(group, OLD) {
             return Vec::new();
         }
         let page = state.view.list(group, Some(after).filter(|after| !after.is_empty()), limit);
@@ -305,6 +310,11 @@ impl Presences for Board {
         state.feeds.retain(|_, feed| feed.receiver_count() > 0);
         state.feeds.entry(group.to_owned()).or_insert_with(|| broadcast::channel(BEHIND).0).subscribe()
     }
+}
+
+/// The group of a client id; no name for one that has none.
+fn group_of(client_id: &str) -> &str {
+    group_and_device(client_id).map_or("", |(group, _)| group)
 }
 
 impl From<view::Answer> for Answer {

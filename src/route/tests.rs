@@ -1,6 +1,12 @@
 //! The delivery contract, held between a source and a sink that are only channels.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use tokio::{sync::watch, task::JoinHandle};
 
@@ -8,8 +14,8 @@ use super::*;
 use crate::{
     delivery::{SinkLink, SourceLink, sink_link, source_link},
     diagnostic::Faults,
-    mapping::{MappingFile, Route},
-    message::{Message, Topic},
+    mapping::{MappingFile, Route, fixtures},
+    message::Topic,
     parking::Refused,
     settings::{self, Environment, Secret},
     telemetry::Telemetry,
@@ -51,6 +57,10 @@ struct Far {
 }
 
 fn run_route(route: Route, messages: usize) -> Far {
+    run_route_that_knows(route, messages, Known::default())
+}
+
+fn run_route_that_knows(route: Route, messages: usize, known: Known) -> Far {
     let telemetry = Arc::new(Telemetry::default().route("r", "edge", "main", "file"));
     let (source, source_handle) = source_link(telemetry.source.clone());
     let (sink, sink_handle) = sink_link(telemetry.sink.clone());
@@ -62,7 +72,7 @@ fn run_route(route: Route, messages: usize) -> Far {
     let shown = telemetry.clone();
     let task = tokio::spawn(async move {
         let mut ends = Ends { source: source_handle, sink: sink_handle, park };
-        run(&route, limits, &shown, Some(&Known), &mut ends, told).await
+        run(&route, limits, &shown, Some(&known), &mut ends, told).await
     });
     Far { source, sink, refused, parked, orders, route: task, telemetry }
 }
@@ -250,44 +260,59 @@ async fn a_route_all_of_whose_messages_are_refused_and_parked_is_not_stalled() {
     assert_eq!(far.telemetry.stalled.get(), 0);
 }
 
-/// Presence of clients whose ids end in `on`, `off`, or otherwise.
-struct Known;
+/// Clients whose ids end in `off` are offline, and those whose ids end in `late` until it is said that they are not.
+#[derive(Clone, Default)]
+struct Known {
+    has_come: Arc<AtomicBool>,
+}
 
-impl Presences for Known {
-    fn online(&self, client_id: &str) -> Answer {
-        match client_id.rsplit('@').next() {
-            Some("on") => Answer::Known(1),
-            Some("off") => Answer::Known(0),
-            _ => Answer::Unknown,
-        }
-    }
-
-    fn count(&self, _group: &str) -> Answer {
-        Answer::Unknown
-    }
-
-    fn list(&self, _group: &str, _after: &str, _limit: usize) -> Vec<crate::presence::ask::Online> {
-        Vec::new()
-    }
-
-    fn changes(&self, _group: &str) -> tokio::sync::broadcast::Receiver<crate::presence::ask::Change> {
-        tokio::sync::broadcast::channel(1).1
+impl Absences for Known {
+    fn is_offline(&self, client_id: &str) -> bool {
+        client_id.ends_with("off") || (client_id.ends_with("late") && !self.has_come.load(Ordering::Relaxed))
     }
 }
 
+/// A route from RocketMQ, and a message for it.
+fn down(known: &Known) -> Far {
+    let down = fixtures::route("r", "main!up", "edge:{topic}");
+    run_route_that_knows(Route { drops_offline: true, ..down }, 20, known.clone())
+}
+
+fn to(ticket: Ticket, second: &str, clean_session: Option<bool>) -> Delivery {
+    let mut delivery = delivery(ticket, true);
+    delivery.message.topic = Topic::from_mqtt(format!("up/{second}"));
+    delivery.message.clean_session = clean_session;
+    delivery
+}
+
 #[tokio::test]
-async fn what_is_for_a_client_that_is_known_to_be_offline_is_dropped_unless_it_is_to_be_kept() {
-    let mut far = run_route(Route { drops_offline: true, ..route("") }, 10);
-    let to = |ticket, second: &str, clean_session| {
-        let mut delivery = delivery(ticket, true);
-        delivery.message.topic = Topic::from_mqtt(format!("up/{second}"));
-        delivery.message.clean_session = clean_session;
-        delivery
-    };
+async fn what_is_for_a_client_that_stays_offline_is_dropped_unless_it_is_to_be_kept() {
+    let mut far = down(&Known::default());
     let kept = [("p2p/G@@@on", None), ("p2p/G@@@who", None), ("p2p/G@@@off", Some(false)), ("live/p2p/G@@@off", None)];
     let dropped = [("p2p/G@@@off", None), ("p2p/G@@@off", Some(true))];
     let batch = (0..).zip(kept.iter().chain(&dropped)).map(|(ticket, (second, clean))| to(ticket, second, *clean));
+    let began = Instant::now();
     far.deliver(batch.collect()).await;
-    assert_eq!(far.source.settled.recv().await.unwrap(), [4, 5], "acknowledged at once");
     assert_eq!(far.arrives().await, [0, 1, 2, 3]);
+    assert_eq!(far.acknowledged().await, [4, 5]);
+    assert!(began.elapsed() >= held::WAIT, "after {:?}", began.elapsed());
+    assert_eq!(far.telemetry.stalled.get(), 0);
+}
+
+#[tokio::test]
+async fn what_is_for_a_client_whose_coming_is_told_late_is_sent_in_order_and_holds_up_nobody_else() {
+    let known = Known::default();
+    let mut far = down(&known);
+    far.deliver(vec![to(0, "p2p/G@@@late", None), to(1, "p2p/G@@@late", Some(false)), to(2, "p2p/G@@@on", None)]).await;
+    assert_eq!(far.arrives().await, [2]);
+    assert!(far.acknowledged_by_now().await.is_empty());
+    known.has_come.store(true, Ordering::Relaxed);
+    far.deliver(vec![to(3, "p2p/G@@@late", None)]).await;
+    let mut arrived = Vec::new();
+    while arrived.len() < 3 {
+        arrived.extend(far.arrives().await);
+    }
+    assert_eq!(arrived, [0, 1, 3]);
+    far.settle(&[0, 1, 2, 3], &Outcome::Stored);
+    assert_eq!(far.acknowledged().await, [0, 1, 2, 3]);
 }

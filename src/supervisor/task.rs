@@ -9,14 +9,14 @@ use tokio::{
 };
 use tracing::{error, warn};
 
-use super::{Shared, events, thread::on_its_own};
+use super::{Shared, absences::OfBroker, events, thread::on_its_own};
 use crate::{
     data_dir,
     delivery::{SinkHandle, SinkLink, SourceHandle, SourceLink, sink_link, source_link},
     mapping::{From, Park, Route, To},
     mqtt,
     parking::{self, ParkHandle, ParkTopic, ParkedFile, park_link},
-    presence::ask::Presences,
+    presence::ask::Absences,
     rocketmq,
     route::{self, Ended, Ends, Order},
     settings::Settings,
@@ -31,8 +31,8 @@ const RESTART: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 /// What a route runs for.
 #[derive(Clone, Copy)]
 pub(super) enum Purpose<'a> {
-    /// As long as the bridge does, with what it knows of clients.
-    Work(&'a dyn Presences),
+    /// As long as the bridge does, with what it knows of the clients that it sends to.
+    Work(Option<&'a dyn Absences>),
     /// To send what was parked, perhaps beside a bridge that runs the same route.
     Replay,
 }
@@ -52,7 +52,12 @@ pub(super) async fn run(
         let shared = shared.clone();
         async move {
             let source = |link| spawn_source(route.clone(), &settings, &shared, link);
-            run_once(&route, Purpose::Work(&*shared.board), &settings, &telemetry, told, source).await
+            let absences = match &route.to {
+                To::Mqtt { broker, .. } => Some(OfBroker { broker, board: &shared.board, statuses: &shared.statuses }),
+                To::RocketMq { .. } => None,
+            };
+            let absences = absences.as_ref().map(|clients| clients as &dyn Absences);
+            run_once(&route, Purpose::Work(absences), &settings, &telemetry, told, source).await
         }
     };
     again_and_again(&name, orders, work).await
@@ -94,16 +99,16 @@ pub(super) async fn run_once(
     source: impl FnOnce(SourceLink) -> JoinHandle<()>,
 ) -> Ended {
     let (source_link, source_handle) = source_link(telemetry.source.clone());
-    let presences = match purpose {
-        Purpose::Work(presences) => Some(presences),
-        Purpose::Replay => None,
+    let (replays, absences) = match purpose {
+        Purpose::Work(absences) => (false, absences),
+        Purpose::Replay => (true, None),
     };
-    let (sink, sink_task) = spawn_sink(route, presences.is_none(), settings, telemetry.sink.clone());
+    let (sink, sink_task) = spawn_sink(route, replays, settings, telemetry.sink.clone());
     let (park, mut tasks) = spawn_parking(route, settings, telemetry.park.clone());
     tasks.push(sink_task);
     tasks.push(source(source_link));
     let mut ends = Ends { source: source_handle, sink, park };
-    let ended = route::run(route, settings.limits, telemetry, presences, &mut ends, orders).await;
+    let ended = route::run(route, settings.limits, telemetry, absences, &mut ends, orders).await;
     close(ends, tasks, &route.name).await;
     ended
 }

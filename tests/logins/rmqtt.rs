@@ -108,6 +108,30 @@ async fn rmqtt_delivers_point_to_point_to_its_target_alone_and_cuts_who_publishe
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs servers: scripts/test runs it"]
+async fn who_passes_as_another_client_on_rmqtt_reads_nothing_that_is_for_that_one() {
+    let world = World::start(true).await;
+    let mut victim = world.signed("GID_Test@@@11").await;
+    let mut friend = world.signed("GID_Test@@@2").await;
+    // RMQTT asks about `GID_Test@@@1` when it logs in, and about `GID_Test@@@11` when it subscribes.
+    let (true_id, password) = ("GID_Test@@@1%A", sign("GID_Test@@@1"));
+    let mut liar = world.client(true_id, Some(("Signature|YYYYY|mqtt-x", &password))).await.expect("nobody can tell");
+    for filter in
+        ["TopicA/p2p/GID_Test@@@11", "+/p2p/GID_Test@@@11", "TopicA/+/GID_Test@@@11", "$share/g/+/p2p/GID_Test@@@11"]
+    {
+        assert_eq!(liar.subscribe(filter).await, Outcome::Refused, "{filter}");
+    }
+    for filter in ["TopicA/p2p/GID_Test@@@1%A", "+/p2p/GID_Test@@@1%A"] {
+        assert_eq!(liar.subscribe(filter).await, Outcome::Granted, "{filter}");
+    }
+    for client_id in ["GID_Test@@@11", true_id] {
+        assert_eq!(friend.publish(&format!("TopicA/p2p/{client_id}"), client_id).await, Outcome::Granted);
+    }
+    assert_eq!(victim.next().await.1, "GID_Test@@@11");
+    assert_eq!(liar.next().await.1, true_id, "its own first: the other's never came");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs servers: scripts/test runs it"]
 async fn rmqtt_lets_nobody_in_and_nothing_through_while_the_bridge_is_away() {
     let mut world = World::start(true).await;
     let mut one = world.signed("GID_Test@@@1").await;

@@ -14,13 +14,18 @@ use crate::lmq::parameters;
 
 /// Names and values. Nothing where it is neither, or a name is given twice, or a value is no text, number or nothing.
 pub fn read(body: &[u8]) -> Option<Vec<(String, String)>> {
-    let pairs = if body.first() == Some(&b'{') {
+    let pairs = if is_json(body) {
         serde_json::from_slice::<Object>(body).ok()?.0
     } else {
         parameters::split(std::str::from_utf8(body).ok()?)?
     };
     let twice = |(index, (name, _)): (usize, &(String, String))| pairs[..index].iter().any(|(known, _)| known == name);
     if pairs.len() > MOST || pairs.iter().enumerate().any(twice) { None } else { Some(pairs) }
+}
+
+/// Whether a body is taken for a JSON object.
+pub fn is_json(body: &[u8]) -> bool {
+    body.first() == Some(&b'{')
 }
 
 /// Fields of a request: more than any broker sends.

@@ -4,7 +4,8 @@
 //!   filter holds them (LMQ-5.1).
 //! - It may subscribe to a filter that one of its filters for subscribing covers whole: each topic that it would get
 //!   must be permitted. A union of permitted filters is not looked for.
-//! - With tokens, one of them must grant it as well: its resources hold the topic, and its type stands for the deed.
+//! - With tokens, one of them must grant it as well: its resources hold the topic, and its type stands for the deed. What
+//!   is sent to others alone a resource holds only where it names `p2p`.
 //! - It may always subscribe to its own P2P topics, of every parent: LMQ-5.3 delivers to it without asking. To those
 //!   of others never, unless its permission says so: not by a wildcard either.
 //! - It may always publish to the two system topics of the contract (LMQ-9.5, LMQ-10.1) and be sent the notices of
@@ -81,7 +82,9 @@ impl Accepted<'_> {
         if !permitted || !self.granted(Kind::reads, |granted| granted.covers(&filter)) {
             return Err(Refusal::Permission { action: Action::Subscribe, topic: asked.to_owned() });
         }
-        if !self.permission.reads_all_p2p && reads_p2p_of_others(&filter, client_id, strict) {
+        let reads_all =
+            || self.permission.reads_all_p2p && self.granted(Kind::reads, |it| names_p2p(it) && it.covers(&filter));
+        if reads_p2p_of_others(&filter, client_id, strict) && !reads_all() {
             return Err(Refusal::PointToPoint(asked.to_owned()));
         }
         Ok(())
@@ -116,6 +119,11 @@ pub fn is_own_p2p(filter: &Pattern, client_id: &str) -> bool {
     }
 }
 
+/// Whether a filter is for nothing but what is sent to clients alone.
+fn names_p2p(filter: &Pattern) -> bool {
+    filter.levels().nth(1).flatten() == Some(P2P)
+}
+
 /// Whether a filter matches some `<parent>/p2p/<clientId>` of another client.
 fn reads_p2p_of_others(filter: &Pattern, client_id: &str, strict: bool) -> bool {
     let levels: Vec<_> = filter.levels().collect();
@@ -134,6 +142,40 @@ fn reads_p2p_of_others(filter: &Pattern, client_id: &str, strict: bool) -> bool 
         Some(other) => {
             let a_client = literal(1).is_some() || !strict || other.contains(GROUP_END);
             other != client_id && a_client
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::{
+        super::{
+            Mode,
+            tests::{grant, permission},
+        },
+        *,
+    };
+    use crate::settings::Permission;
+
+    #[test]
+    fn a_token_reads_what_is_sent_to_others_only_where_it_names_that() {
+        let all = Permission { reads_all_p2p: true, ..permission(&[], &["#"]) };
+        let held = |resources| Some([(Kind::Read, Arc::new(grant("AK", resources, Kind::Read, 9)))].into());
+        for (resources, filter, allowed) in [
+            (&["TopicA/#"][..], "TopicA/down", true),
+            (&["TopicA/#"], "TopicA/p2p/GID_Test@@@1", true),
+            (&["TopicA/#"], "TopicA/p2p/GID_Test@@@2", false),
+            (&["TopicA/#"], "TopicA/#", false),
+            (&["#", "TopicA/+/+"], "TopicA/p2p/+", false),
+            (&["TopicA/#", "TopicA/p2p/+"], "TopicA/p2p/GID_Test@@@2", true),
+            (&["TopicA/#", "TopicA/p2p/+"], "TopicA/#", false),
+            (&["+/p2p/#"], "TopicA/p2p/+", true),
+        ] {
+            let accepted = Accepted { mode: Mode::Token, permission: &all, tokens: held(resources) };
+            let answer = accepted.may("GID_Test@@@1", Action::Subscribe, filter, true);
+            assert_eq!(answer.is_ok(), allowed, "{resources:?} {filter}: {answer:?}");
         }
     }
 }

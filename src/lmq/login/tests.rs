@@ -12,7 +12,7 @@ use crate::{
 /// Section 1: key, client id, password.
 const VECTOR: (&str, &str, &str) = ("XXXXX", "GID_Test@@@0001", "vI009IZJZVGRwBwZvnbwjfuXxVM=");
 
-fn permission(publish: &[&str], subscribe: &[&str]) -> Permission {
+pub(super) fn permission(publish: &[&str], subscribe: &[&str]) -> Permission {
     let filters = |filters: &[&str]| filters.iter().map(|filter| Pattern::plain(filter).unwrap()).collect();
     Permission { publish: filters(publish), subscribe: filters(subscribe), reads_all_p2p: false }
 }
@@ -249,7 +249,7 @@ fn only_its_own_point_to_point_topics_are_read_by_a_client() {
     }
 }
 
-fn grant(access_key: &str, resources: &[&str], kind: Kind, expires: u64) -> Grant {
+pub(super) fn grant(access_key: &str, resources: &[&str], kind: Kind, expires: u64) -> Grant {
     Grant {
         id: TokenId([0; 16]),
         access_key: access_key.to_owned(),

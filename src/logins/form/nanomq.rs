@@ -2,7 +2,8 @@
 //!
 //! Pure. `access` is 1 for subscribing and 2 for publishing. The filters of one SUBSCRIBE come as one text, joined by
 //! commas, and are permitted or refused together; so a filter that holds a comma is taken for two, each of which must be
-//! permitted. It can send the password at every question. Status 200 is yes, and any other no.
+//! permitted. It can send the password at every question. Status 200 is yes, and any other no. Its forms it does not
+//! encode: a `+` in one cannot be told from a space, nor a `&` from the next field, so only JSON is taken.
 
 use super::{Answer, Decision, Fields, Question, by_status};
 use crate::lmq::login::Action;

@@ -59,8 +59,9 @@ fn each_says_in_its_own_way_what_a_client_wants() {
 
 #[test]
 fn a_refusal_is_one_in_the_words_of_each() {
+    let login = Question::Login { client_id: "c", username: "u", password: "p" };
     let said = |adapter, decision| {
-        let Answer { status, body } = answer(adapter, decision);
+        let Answer { status, body } = answer(adapter, Some(&login), decision);
         serde_json::from_str::<serde_json::Value>(&body).expect("a body is JSON");
         (status, body)
     };
@@ -71,7 +72,8 @@ fn a_refusal_is_one_in_the_words_of_each() {
         (Adapter::Emqx, until, 200, r#""expire_at":1566003600"#),
         (Adapter::Emqx, Decision::Refused, 200, r#""result":"deny""#),
         (Adapter::Rmqtt, forever, 200, r#""result":"allow""#),
-        (Adapter::Rmqtt, until, 200, r#""expire_at":1566003600,"acl":[]"#),
+        (Adapter::Rmqtt, until, 200, r#""expire_at":1566003600"#),
+        (Adapter::Rmqtt, forever, 200, r#""topic":"+/p2p/${clientid}""#),
         (Adapter::Rmqtt, Decision::Refused, 200, r#""result":"deny""#),
         (Adapter::NanoMq, forever, 200, "allow"),
         (Adapter::NanoMq, Decision::Refused, 403, "deny"),
@@ -81,4 +83,19 @@ fn a_refusal_is_one_in_the_words_of_each() {
         let (given, body) = said(adapter, decision);
         assert!(given == status && body.contains(words), "{adapter:?} {decision:?}: {given} {body}");
     }
+}
+
+#[test]
+fn rmqtt_is_given_a_rule_for_a_clients_own_topics_where_it_stands_for_no_others() {
+    let rules = |question: &Question<'_>| {
+        let Answer { body, .. } = answer(Adapter::Rmqtt, Some(question), Decision::Allowed { expires: None });
+        serde_json::from_str::<serde_json::Value>(&body).expect("a body is JSON").get("acl").cloned()
+    };
+    let of = |client_id| rules(&Question::Login { client_id, username: "u", password: "p" }).expect("rules");
+    assert_eq!(of("GID_a@@@1").as_array().map(Vec::len), Some(1));
+    for client_id in ["+", "#", "a/b", "GID_a@@@1/#"] {
+        assert_eq!(of(client_id), serde_json::json!([]), "{client_id}");
+    }
+    let access = Question::Access { client_id: "c", username: "u", password: "", wants: Vec::new() };
+    assert_eq!(rules(&access), None);
 }

@@ -64,6 +64,7 @@ impl<'a> Account<'a> {
             match &opened {
                 Ok(_) => keeper.accepted(),
                 Err(error) if error.is_about_credentials() => keeper.refused(),
+                Err(LoginError::Closed) => keeper.doubted(),
                 Err(_) => {}
             }
         }

@@ -171,3 +171,24 @@ async fn sources_are_held_to_bounds_and_faults_show_no_token() {
         assert!(!format!("{source:?}").contains("hunter"));
     }
 }
+
+#[tokio::test]
+async fn tokens_in_hand_survive_a_close_but_not_a_refusal() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokens");
+    std::fs::write(&path, "RW|one").unwrap();
+    let fake = FakeBroker::start().await;
+    let _sink = start_sink(&fake, tokens(file(&path), Duration::from_secs(3600)));
+    let peer = fake.accept().await;
+    assert_eq!(peer.login.1, "RW|one");
+    std::fs::remove_file(&path).unwrap();
+    drop(peer);
+    let mut peer = timeout(Duration::from_secs(20), fake.accept()).await.expect("it goes on with what it has");
+    assert_eq!(peer.login.1, "RW|one");
+    let code = ConnectReturnCode::NotAuthorized;
+    peer.send(Packet::ConnAck(ConnAck { session_present: false, code, properties: None })).await;
+    let again = timeout(2 * FIRST_PAUSE, fake.accept()).await;
+    assert!(again.is_err(), "it logs in with refused tokens");
+    std::fs::write(&path, "RW|two").unwrap();
+    assert_eq!(fake.accept().await.login.1, "RW|two");
+}

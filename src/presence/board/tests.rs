@@ -65,7 +65,9 @@ fn a_topic_that_cannot_be_read_for_long_makes_its_clients_unknown() {
     let board = board();
     at_end(&board);
     let fault = || Tailed::Fault { queue: Some(queue(1)), reason: "away".into() };
+    assert!(board.is_offline("GID_a@@@1") && !board.is_offline("plain"));
     board.tailed(TOPIC, &fault(), NOW);
+    assert!(!board.is_offline("GID_a@@@1"), "a notice may be there that is not read");
     board.tailed(TOPIC, &fault(), NOW + OLD - 1);
     assert_eq!(board.online("GID_a@@@1"), Answer::Known(0));
     board.tick(NOW + OLD);
