@@ -158,6 +158,12 @@ impl Invalid {
             Self::Unknown => -1,
         }
     }
+
+    /// What has this code.
+    pub fn from_code(code: i8) -> Option<Self> {
+        let all = [Self::Forged, Self::Expired, Self::Revoked, Self::Permission, Self::Unknown];
+        all.into_iter().find(|invalid| invalid.code() == code)
+    }
 }
 
 /// What a client is told of its tokens, without having subscribed to it (LMQ-9.5).
