@@ -177,7 +177,7 @@ impl Logins {
             Some(held) => {
                 let held: Vec<Held> =
                     held.iter().map(|(kind, grant)| Held { kind: *kind, grant: grant.clone() }).collect();
-                tokens.logged_in(&client, asker.adapter, &held, now).map_err(|_| Refusal::Full)?;
+                tokens.logged_in(&client, asker.adapter, &held, now);
             }
             // Its tokens of an earlier connection must not end this one.
             None => tokens.logged_out(&client),

@@ -28,9 +28,9 @@ use tokio::{
 };
 
 use self::{
-    reading::Reading,
+    reading::{Piece, Reading},
     record::{BadRecord, Entry, pack, unpack},
-    sessions::{Client, Due, Full, Held, Sessions},
+    sessions::{Client, Due, Held, Outcome, Sessions, State},
     store::{Known, Store, StoreError},
 };
 use crate::{
@@ -39,7 +39,7 @@ use crate::{
         token::{Grant, Invalid, Kind, TokenId, TokenKey},
         token_request::Apply,
     },
-    message::{Message, Queue, Topic},
+    message::Queue,
     presence::adapter::Adapter,
     settings::TokenSettings,
 };
@@ -102,9 +102,11 @@ impl Tokens {
     pub(crate) fn kept_in(store: Store, known: Known, settings: &TokenSettings, now: u64) -> Self {
         let reading = if settings.topic.is_some() { Reading::new(known.positions, now) } else { Reading::alone() };
         let mut sessions = Sessions::default();
-        for (client, adapter, held) in &known.sessions {
-            // There were no more when they were written down.
-            let _full = sessions.login(client, *adapter, held, now);
+        for (client, adapter, state) in &known.sessions {
+            match state {
+                State::LoggedIn(held) => sessions.login(client, *adapter, held, now),
+                State::Ended(kind, why) => sessions.owe(client, *adapter, *kind, *why, now),
+            }
         }
         // The process may have ended between the revocation and the cut.
         let due = known.revoked.keys().flat_map(|id| sessions.revoke(*id)).collect();
@@ -132,14 +134,12 @@ impl Tokens {
 
     /// A broker lets a client in with these tokens, each of which [`Self::check`] found to count. From now on it is told
     /// of their end, and cut.
-    pub fn logged_in(&self, client: &Client, adapter: Adapter, held: &[Held], now: u64) -> Result<(), Full> {
-        self.sessions().login(client, adapter, held, now)?;
+    pub fn logged_in(&self, client: &Client, adapter: Adapter, held: &[Held], now: u64) {
+        self.sessions().login(client, adapter, held, now);
         self.woken.notify_one();
-        // One may have been revoked since it was checked.
-        for id in held.iter().map(|held| held.grant.id).filter(|id| self.is_revoked(*id)) {
-            self.cut(id);
+        for Held { grant, .. } in held {
+            self.cut_if_revoked(grant.id);
         }
-        Ok(())
     }
 
     /// The tokens of a client that is logged in, if all of them still count: for the question what it may publish and
@@ -150,7 +150,7 @@ impl Tokens {
         Ok(held)
     }
 
-    /// A client has gone.
+    /// A client has gone, or logged in without a token: it is not cut for those that it had.
     pub fn logged_out(&self, client: &Client) {
         self.sessions().forget(client);
     }
@@ -169,8 +169,7 @@ impl Tokens {
         });
         match grant {
             Ok(grant) => {
-                self.sessions().renew(client, Held { kind, grant: Arc::new(grant) }, now);
-                self.woken.notify_one();
+                self.take_up(client, Held { kind, grant: Arc::new(grant) }, now);
                 Ok(())
             }
             // Not the client's fault: it may send it again.
@@ -220,10 +219,12 @@ impl Tokens {
         self.reading().positions()
     }
 
-    /// Takes in what was read of the topic. Gives what was none of ours.
-    pub async fn tailed(&self, tailed: Tailed, now: u64) -> Result<Vec<BadRecord>, StoreError> {
-        let (mut bad, mut stored) = (Vec::new(), Ok(()));
-        if let Tailed::Read { queue, messages, next, .. } = &tailed {
+    /// Takes in what was read of the topic: it counts from now on. Gives what is to be stored of it, and what was none of
+    /// ours.
+    pub fn tailed(&self, tailed: Tailed, now: u64) -> (Option<Piece>, Vec<BadRecord>) {
+        self.reading().take(&tailed, now);
+        let (mut piece, mut bad) = (None, Vec::new());
+        if let Tailed::Read { queue, messages, next, .. } = tailed {
             let mut entries = Vec::new();
             for message in messages {
                 match unpack(&message.payload, &self.key) {
@@ -231,13 +232,18 @@ impl Tokens {
                     Err(error) => bad.push(error),
                 }
             }
-            // At once, also where the disk is full.
             self.end_revoked(&entries, now);
-            stored = self.store.heard(entries, queue.clone(), *next, now).await;
+            piece = Some(Piece { entries, queue, next });
         }
-        self.reading().take(&tailed, now);
         self.look_whether_ready(now);
-        stored.map(|()| bad)
+        (piece, bad)
+    }
+
+    /// Stores what was read of the topic. Those that come after one must not be stored before it: reading would go on
+    /// behind it after a restart.
+    pub async fn keep(&self, piece: &Piece, now: u64) -> Result<(), StoreError> {
+        let Piece { entries, queue, next } = piece.clone();
+        self.store.heard(entries, queue, next, now).await
     }
 
     /// The next message for the other replicas, if there is something to tell; returns what it tells of, for
@@ -259,10 +265,18 @@ impl Tokens {
     }
 
     /// Writes down who has logged in and who is gone, some at a time: so that a client is cut when its token ends though
-    /// this replica was killed meanwhile.
-    pub async fn save(&self) -> Result<(), StoreError> {
+    /// this replica was killed meanwhile. Whether there was something to write.
+    pub async fn save(&self) -> Result<bool, StoreError> {
         let changes = self.sessions().take_changes(SAVED_TOGETHER);
-        if changes.is_empty() { Ok(()) } else { self.store.remember(changes).await }
+        if changes.is_empty() {
+            return Ok(false);
+        }
+        let clients = changes.iter().map(|(client, _)| client.clone()).collect();
+        let saved = self.store.remember(changes).await;
+        if saved.is_err() {
+            self.sessions().put_back(clients);
+        }
+        saved.map(|()| true)
     }
 
     /// Time passes: what is over is forgotten.
@@ -293,9 +307,15 @@ impl Tokens {
         }
     }
 
-    /// Whether a client has logged in since, and is not to be cut for what it had before.
-    pub fn is_back(&self, client: &Client) -> bool {
-        self.sessions().held(client).is_some()
+    /// Whether something is still to be done about it: the client may have logged in again.
+    pub fn is_wanted(&self, due: &Due) -> bool {
+        self.sessions().is_wanted(due)
+    }
+
+    /// Somebody has tried to cut a client, and what is still owed comes again. Nothing else forgets it.
+    pub fn tried(&self, due: &Due, outcome: Outcome, now: u64) {
+        self.sessions().tried(due, outcome, now);
+        self.woken.notify_one();
     }
 
     fn still_counts(&self, grant: &Grant, now: u64) -> Result<(), Invalid> {
@@ -320,6 +340,20 @@ impl Tokens {
             if news {
                 self.cut(grant.id);
             }
+        }
+    }
+
+    fn take_up(&self, client: &Client, fresh: Held, now: u64) {
+        let id = fresh.grant.id;
+        self.sessions().renew(client, fresh, now);
+        self.woken.notify_one();
+        self.cut_if_revoked(id);
+    }
+
+    /// A token may have been revoked since it was checked.
+    fn cut_if_revoked(&self, id: TokenId) {
+        if self.is_revoked(id) {
+            self.cut(id);
         }
     }
 
@@ -360,13 +394,6 @@ pub enum NotMade {
     /// It could not be written down.
     #[error(transparent)]
     Store(#[from] StoreError),
-}
-
-/// A message of the topic in which replicas tell each other of tokens.
-pub fn message(topic: &str, body: String) -> Message {
-    let mut message = Message::new(Topic::from_parts(topic, ""), body);
-    message.tag = Some("rocketbridge".to_owned());
-    message
 }
 
 #[cfg(test)]

@@ -115,7 +115,7 @@ async fn serve(configuration: Configuration, reread: Reread) -> anyhow::Result<(
     if let Some(file) = settings.lmq.credentials.clone() {
         watching.push(tokio::spawn(renew_credentials(file, current)));
     }
-    let _kept = tokens.map(|tokens| supervisor::tokens::keep(tokens, settings.clone(), telemetry.clone()));
+    let kept = tokens.map(|tokens| supervisor::tokens::keep(tokens, settings.clone(), telemetry.clone()));
     let shared = Shared { doors, credentials, arrivals: Arrivals::default(), board, statuses: StatusRoutes::default() };
     let supervisor = Supervisor::new(settings.clone(), telemetry, status, shared);
     let stopping = async {
@@ -128,6 +128,9 @@ async fn serve(configuration: Configuration, reread: Reread) -> anyhow::Result<(
     let left = supervisor.run(mapping.routes, fresh, stopping).await;
     watching.iter().for_each(JoinHandle::abort);
     listeners.iter().for_each(JoinHandle::abort);
+    if let Some(kept) = kept {
+        kept.stop().await;
+    }
     farewell(&left);
     Ok(())
 }

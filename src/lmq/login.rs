@@ -77,9 +77,6 @@ pub enum Refusal {
     /// LMQ-1.5: one token is none, or not for this.
     #[error("LMQ-1.2: {0}")]
     Token(Invalid),
-    /// No room for another client with tokens.
-    #[error("too many clients are logged in with tokens")]
-    Full,
     /// A token is of another access key or instance than the user name says.
     #[error("LMQ-1.2: a token is of another access key or instance than the user name")]
     Foreign,
@@ -117,7 +114,6 @@ impl Refusal {
             Self::Token(Invalid::Revoked) => "token_revoked",
             Self::Token(Invalid::Permission) => "token_type",
             Self::Token(Invalid::Unknown) => "token_unknown",
-            Self::Full => "full",
             Self::Foreign => "token_foreign",
             Self::Group(_) => "group",
             Self::Topic(_) => "topic",

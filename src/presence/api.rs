@@ -4,7 +4,7 @@
 //! without an end, nor take more of one than fits in memory.
 
 #[cfg(test)]
-pub(super) mod fake;
+pub(crate) mod fake;
 #[cfg(test)]
 mod tests;
 

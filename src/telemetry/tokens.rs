@@ -28,7 +28,11 @@ impl TokenFamilies {
             self.behind.clone(),
         );
         registry.register("token_clients_cut", "Clients cut because their tokens ended", self.cut.clone());
-        registry.register("token_clients_not_cut", "Clients that their broker did not cut", self.uncut.clone());
+        registry.register(
+            "token_clients_not_cut",
+            "Tries to cut a client that its broker did not follow",
+            self.uncut.clone(),
+        );
     }
 }
 
@@ -42,7 +46,7 @@ impl Telemetry {
         tokens.behind.set(i64::from(behind));
     }
 
-    /// Counts a client whose token has ended, and whether its broker has cut it.
+    /// Counts a client that its broker has cut since its token has ended, or a try that failed.
     pub fn token_cut(&self, broker: &str, done: bool) {
         let tokens = &self.families.tokens;
         let family = if done { &tokens.cut } else { &tokens.uncut };

@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 
+use super::record::Entry;
 use crate::{delivery::Tailed, message::Queue};
 
 /// How long a replica that has just started refuses tokens while it cannot read what was revoked, in milliseconds.
@@ -29,6 +30,14 @@ struct Place {
     next: u64,
     at_end: bool,
     fault_since: Option<u64>,
+}
+
+/// What was read of a queue of the topic, up to a place.
+#[derive(Debug, Clone)]
+pub struct Piece {
+    pub(super) entries: Vec<Entry>,
+    pub(super) queue: Queue,
+    pub(super) next: u64,
 }
 
 impl Reading {

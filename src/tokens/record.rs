@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::sessions::Held;
+use super::sessions::{Held, State};
 use crate::{
-    lmq::token::{Grant, Kind, TokenId, TokenKey},
+    lmq::token::{Grant, Invalid, Kind, TokenId, TokenKey},
+    message::{Message, Topic},
     presence::adapter::Adapter,
 };
 
@@ -105,19 +106,25 @@ impl From<&Entry> for Written {
     }
 }
 
-/// A client's tokens, written down.
+/// A client's tokens, written down; or of which type the one was that ended, and the code of why, until the client is cut.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Login {
     form: String,
     held: Vec<(Kind, Written)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ended: Option<(Kind, i8)>,
 }
 
 impl Login {
-    pub(super) fn new(adapter: Adapter, held: &[Held]) -> Self {
+    pub(super) fn new(adapter: Adapter, state: &State) -> Self {
         let written = |Held { kind, grant }: &Held| {
             (*kind, Written::from(&Entry { grant: (**grant).clone(), issued: 0, revoked: false }))
         };
-        Self { form: adapter.name().to_owned(), held: held.iter().map(written).collect() }
+        let (held, ended) = match state {
+            State::LoggedIn(held) => (held.iter().map(written).collect(), None),
+            State::Ended(kind, why) => (Vec::new(), Some((*kind, why.code()))),
+        };
+        Self { form: adapter.name().to_owned(), held, ended }
     }
 
     pub(super) fn to_json(&self) -> String {
@@ -125,14 +132,25 @@ impl Login {
     }
 
     /// Nothing where another version wrote it.
-    pub(super) fn read(json: &[u8]) -> Option<(Adapter, Vec<Held>)> {
-        let Self { form, held } = serde_json::from_slice(json).ok()?;
+    pub(super) fn read(json: &[u8]) -> Option<(Adapter, State)> {
+        let Self { form, held, ended } = serde_json::from_slice(json).ok()?;
+        let adapter = Adapter::from_name(&form)?;
+        if let Some((kind, code)) = ended {
+            return Some((adapter, State::Ended(kind, Invalid::from_code(code.into())?)));
+        }
         let held = held.into_iter().map(|(kind, written)| {
             let entry = Entry::try_from(written).ok()?;
             Some(Held { kind, grant: Arc::new(entry.grant) })
         });
-        Some((Adapter::from_name(&form)?, held.collect::<Option<_>>()?))
+        Some((adapter, State::LoggedIn(held.collect::<Option<_>>()?)))
     }
+}
+
+/// A message of the topic in which replicas tell each other of tokens.
+pub fn message(topic: &str, body: String) -> Message {
+    let mut message = Message::new(Topic::from_parts(topic, ""), body);
+    message.tag = Some("rocketbridge".to_owned());
+    message
 }
 
 /// The body of a message that tells of tokens: the version, the signature, and a line for each.

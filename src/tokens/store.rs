@@ -14,7 +14,7 @@ use tracing::warn;
 use self::tables::Tables;
 use super::{
     record::Entry,
-    sessions::{Client, Held, Written},
+    sessions::{Client, State, Written},
 };
 use crate::{lmq::token::TokenId, message::Queue, presence::adapter::Adapter};
 
@@ -41,8 +41,8 @@ pub struct Known {
     pub revoked: HashMap<TokenId, u64>,
     /// Where to go on reading.
     pub positions: HashMap<Queue, u64>,
-    /// Who is logged in with tokens.
-    pub sessions: Vec<(Client, Adapter, Vec<Held>)>,
+    /// Who is logged in with tokens, or to be cut.
+    pub sessions: Vec<(Client, Adapter, State)>,
 }
 
 /// A handle of the database.

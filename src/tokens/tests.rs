@@ -1,19 +1,20 @@
-use super::*;
+use super::{record::message, *};
 use crate::{
+    message::{Message, Topic},
     settings::{Secret, Settings, TokenTopic},
     tokens::reading::PATIENCE,
 };
 
-const NOW: u64 = 1_566_000_000_000;
+pub(super) const NOW: u64 = 1_566_000_000_000;
 const MINUTE: u64 = 60_000;
 
 /// A replica with a folder of its own, alone or one of several.
-struct Replica {
+pub(super) struct Replica {
     folder: tempfile::TempDir,
-    tokens: Tokens,
+    pub(super) tokens: Arc<Tokens>,
 }
 
-fn service(topic: Option<TokenTopic>) -> TokenSettings {
+pub(super) fn service(topic: Option<TokenTopic>) -> TokenSettings {
     TokenSettings { secret: Secret::new("a secret that all replicas share"), topic }
 }
 
@@ -22,7 +23,7 @@ fn shared() -> TokenSettings {
     settings(text).lmq.tokens.unwrap()
 }
 
-fn settings(text: &str) -> Settings {
+pub(super) fn settings(text: &str) -> Settings {
     let faults = crate::diagnostic::Faults::default();
     let settings = crate::settings::load(Path::new("x.toml"), text, &crate::settings::Environment::default(), &faults);
     assert!(!faults.has_errors(), "{}", faults.into_report().render(false));
@@ -30,13 +31,13 @@ fn settings(text: &str) -> Settings {
 }
 
 impl Replica {
-    fn new(service: &TokenSettings) -> Self {
+    pub(super) fn new(service: &TokenSettings) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let tokens = Tokens::open(folder.path(), service, NOW).unwrap();
+        let tokens = Arc::new(Tokens::open(folder.path(), service, NOW).unwrap());
         Self { folder, tokens }
     }
 
-    async fn apply(&self, minutes: u64) -> String {
+    pub(super) async fn apply(&self, minutes: u64) -> String {
         let wish = Apply {
             instance: "mqtt-xxxxx".to_owned(),
             resources: vec!["a/#".to_owned()],
@@ -47,10 +48,10 @@ impl Replica {
         self.tokens.apply("YYYYY", wish, NOW).await.unwrap()
     }
 
-    async fn restarted(self, service: &TokenSettings, now: u64) -> Self {
+    pub(super) async fn restarted(self, service: &TokenSettings, now: u64) -> Self {
         let Self { folder, tokens } = self;
-        tokens.store.close().await;
-        let tokens = Tokens::open(folder.path(), service, now).unwrap();
+        Arc::into_inner(tokens).expect("nobody else has it").store.close().await;
+        let tokens = Arc::new(Tokens::open(folder.path(), service, now).unwrap());
         Self { folder, tokens }
     }
 
@@ -59,12 +60,15 @@ impl Replica {
         let (body, entries) = other.tokens.to_tell(NOW).await.unwrap().expect("something to tell");
         other.tokens.told(entries, NOW).await.unwrap();
         let read = Tailed::Read { queue: queue(), messages: vec![message("t", body)], next, lost: false };
-        assert_eq!(self.tokens.tailed(read, NOW).await, Ok(Vec::new()));
+        let (piece, bad) = self.tokens.tailed(read, NOW);
+        assert_eq!(bad, []);
+        self.tokens.keep(&piece.unwrap(), NOW).await.unwrap();
     }
 
-    async fn catch_up(&self, now: u64) {
+    fn catch_up(&self, now: u64) {
         for tailed in [Tailed::Queues(vec![queue()]), Tailed::AtEnd(queue())] {
-            self.tokens.tailed(tailed, now).await.unwrap();
+            let (piece, bad) = self.tokens.tailed(tailed, now);
+            assert!(piece.is_none() && bad.is_empty());
         }
     }
 }
@@ -73,13 +77,13 @@ fn queue() -> Queue {
     Queue { broker: "broker-0".into(), id: 0 }
 }
 
-fn client(name: &str) -> Client {
+pub(super) fn client(name: &str) -> Client {
     Client { broker: "edge".into(), client_id: name.into() }
 }
 
-fn log_in(replica: &Replica, name: &str, token: &str) {
+pub(super) fn log_in(replica: &Replica, name: &str, token: &str) {
     let held = Held { kind: Kind::Read, grant: Arc::new(replica.tokens.check(token, NOW).unwrap()) };
-    replica.tokens.logged_in(&client(name), Adapter::Rmqtt, &[held], NOW).unwrap();
+    replica.tokens.logged_in(&client(name), Adapter::Rmqtt, &[held], NOW);
 }
 
 #[tokio::test]
@@ -115,7 +119,7 @@ async fn a_token_of_another_access_key_is_none() {
 async fn replicas_know_what_one_of_them_made_and_revoked() {
     let (one, other) = (Replica::new(&shared()), Replica::new(&shared()));
     for replica in [&one, &other] {
-        replica.catch_up(NOW).await;
+        replica.catch_up(NOW);
     }
     let token = one.apply(10).await;
     assert_eq!(one.tokens.tick(NOW).await.unwrap().untold, 1);
@@ -142,11 +146,11 @@ async fn replicas_know_what_one_of_them_made_and_revoked() {
 #[tokio::test]
 async fn a_replica_that_has_just_started_refuses_until_it_knows_what_was_revoked() {
     let one = Replica::new(&shared());
-    one.catch_up(NOW).await;
+    one.catch_up(NOW);
     let token = one.apply(10).await;
     let one = one.restarted(&shared(), NOW).await;
     assert_eq!(one.tokens.check(&token, NOW), Err(Invalid::Unknown));
-    one.catch_up(NOW).await;
+    one.catch_up(NOW);
     assert!(one.tokens.check(&token, NOW).is_ok());
     let one = one.restarted(&shared(), NOW).await;
     assert!(one.tokens.tick(NOW + PATIENCE - 1).await.unwrap().behind);
@@ -158,14 +162,14 @@ async fn a_replica_that_has_just_started_refuses_until_it_knows_what_was_revoked
 #[tokio::test]
 async fn what_somebody_else_writes_to_the_topic_is_passed_over() {
     let (one, stranger) = (Replica::new(&shared()), Replica::new(&shared()));
-    one.catch_up(NOW).await;
+    one.catch_up(NOW);
     let token = one.apply(10).await;
     stranger.tokens.revoke(one.tokens.check(&token, NOW).unwrap()).await.unwrap();
     let (body, _) = stranger.tokens.to_tell(NOW).await.unwrap().unwrap();
     let forged = message("t", body.replacen("\"read\":true", "\"read\":false", 1));
     let other = Message::new(Topic::from_parts("t", ""), vec![0, 255]);
     let read = Tailed::Read { queue: queue(), messages: vec![forged, other], next: 2, lost: false };
-    assert_eq!(one.tokens.tailed(read, NOW).await, Ok(vec![BadRecord::Unsigned; 2]));
+    assert_eq!(one.tokens.tailed(read, NOW).1, [BadRecord::Unsigned, BadRecord::Unsigned]);
     assert!(one.tokens.check(&token, NOW).is_ok());
 }
 
@@ -176,7 +180,7 @@ async fn a_token_that_is_revoked_between_the_question_and_the_login_cuts_the_cli
     let grant = one.tokens.check(&token, NOW).unwrap();
     one.tokens.revoke(grant.clone()).await.unwrap();
     let held = Held { kind: Kind::Read, grant: Arc::new(grant) };
-    one.tokens.logged_in(&client("a"), Adapter::Rmqtt, &[held], NOW).unwrap();
+    one.tokens.logged_in(&client("a"), Adapter::Rmqtt, &[held], NOW);
     let due = one.tokens.due(|| NOW).await;
     assert_eq!(due[0].event, sessions::Event::Ended(Invalid::Revoked));
 }
@@ -215,5 +219,66 @@ async fn a_client_renews_its_token_or_is_cut_for_a_bad_one() {
     assert_eq!(one.tokens.renew(&client("a"), &second, Kind::Both, NOW), Err(Invalid::Permission));
     let due = one.tokens.due(|| NOW).await;
     assert_eq!((due[0].kind, &due[0].event), (Kind::Both, &sessions::Event::Ended(Invalid::Permission)));
-    assert!(!one.tokens.is_back(&client("a")));
+    assert_eq!(one.tokens.held(&client("a"), NOW), Err(Invalid::Unknown));
+}
+
+#[tokio::test]
+async fn a_cut_that_is_owed_is_owed_after_a_restart_until_it_is_done() {
+    let one = Replica::new(&service(None));
+    let token = one.apply(10).await;
+    log_in(&one, "a", &token);
+    one.tokens.revoke(one.tokens.check(&token, NOW).unwrap()).await.unwrap();
+    let due = one.tokens.due(|| NOW).await;
+    one.tokens.tried(&due[0], Outcome::Failed, NOW);
+    assert_eq!((one.tokens.save().await, one.tokens.save().await), (Ok(true), Ok(false)));
+    // Its token would have ended meanwhile.
+    let one = one.restarted(&service(None), NOW + 20 * MINUTE).await;
+    let due = one.tokens.due(|| NOW + 20 * MINUTE).await;
+    assert_eq!(
+        (&due[0].client, due[0].kind, &due[0].event),
+        (&client("a"), Kind::Read, &sessions::Event::Ended(Invalid::Revoked))
+    );
+    one.tokens.tried(&due[0], Outcome::Settled, NOW);
+    one.tokens.save().await.unwrap();
+    let one = one.restarted(&service(None), NOW + 20 * MINUTE).await;
+    assert_eq!(one.tokens.sessions().tick(NOW + 20 * MINUTE), []);
+}
+
+#[tokio::test]
+async fn who_has_logged_in_is_written_down_once_the_disk_has_room_again() {
+    let disk = store::tests::Floppy::default();
+    let (store, known) = disk.open();
+    let tokens = Tokens::kept_in(store, known, &service(None), NOW);
+    let grant = Grant {
+        id: TokenId([1; 16]),
+        access_key: "YYYYY".into(),
+        instance: String::new(),
+        resources: vec![],
+        read: true,
+        write: true,
+        expires: NOW + MINUTE,
+    };
+    let held = Held { kind: Kind::Read, grant: Arc::new(grant) };
+    tokens.logged_in(&client("a"), Adapter::Rmqtt, std::slice::from_ref(&held), NOW);
+    disk.fill(true);
+    assert!(tokens.save().await.is_err());
+    disk.fill(false);
+    assert_eq!(tokens.save().await, Ok(true));
+    tokens.store.close().await;
+    let (store, known) = disk.open();
+    let tokens = Tokens::kept_in(store, known, &service(None), NOW);
+    assert_eq!(*tokens.held(&client("a"), NOW).unwrap(), [held]);
+}
+
+#[tokio::test]
+async fn a_token_that_is_revoked_while_a_client_takes_it_up_cuts_the_client() {
+    let one = Replica::new(&service(None));
+    let (first, second) = (one.apply(10).await, one.apply(60).await);
+    log_in(&one, "a", &first);
+    let fresh = one.tokens.check(&second, NOW).unwrap();
+    // Between the check and the change another thread may revoke it: as here, where the check is over.
+    one.tokens.revoked.write().unwrap().insert(fresh.id, fresh.expires);
+    one.tokens.take_up(&client("a"), Held { kind: Kind::Read, grant: Arc::new(fresh) }, NOW);
+    let due = one.tokens.due(|| NOW).await;
+    assert_eq!(due[0].event, sessions::Event::Ended(Invalid::Revoked));
 }

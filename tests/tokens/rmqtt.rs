@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rumqttc_v5::{ConnectReturnCode, Packet, Publish, mqttbytes::QoS};
+use rumqttc_v5::{ConnectReturnCode, Packet, Publish, SubscribeReasonCode, mqttbytes::QoS};
 use serde_json::{Value, json};
 
 use super::{
@@ -15,7 +15,7 @@ use super::{
 use crate::servers::{
     bridge::Bridge,
     eventually, free_port,
-    mqtt::{Connection, Login},
+    mqtt::{self, Connection, Login},
     rmqtt::{Options, Rmqtt, asking, telling_of_tokens},
     rocketmq::{self, RocketMq},
 };
@@ -64,6 +64,14 @@ impl World {
         login.user = Some((USER.to_owned(), password.to_owned()));
         let (connection, answer) = Connection::open(&login).await.unwrap();
         if answer.code == ConnectReturnCode::Success { Ok(Client { connection }) } else { Err(answer.code) }
+    }
+
+    /// A step-by-step client, with a session that outlives its connection.
+    async fn lasting(&self, device: &str, password: &str, clean: bool) -> mqtt::Client {
+        let mut login = Login::new(self.rmqtt.port, &format!("GID_Test@@@{device}"));
+        login.user = Some((USER.to_owned(), password.to_owned()));
+        login.clean = clean;
+        mqtt::Client::connect(&login).await
     }
 
     async fn let_in(&self, device: &str, kind: &str, token: &str) -> Client {
@@ -200,4 +208,23 @@ async fn a_client_is_cut_when_its_token_is_revoked_at_another_replica() {
     assert!(cut - begin < AT_ONCE, "{:?}", cut - begin);
     assert_eq!(seen, [("$SYS/tokenInvalidNotice".to_owned(), json!({ "code": 3, "type": "R" }))]);
     assert!(world.client("one", &format!("R|{token}")).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs servers: scripts/test runs it"]
+async fn a_client_that_is_offline_when_its_token_is_revoked_misses_nothing() {
+    let world = World::start(true, None).await;
+    let (first, second) =
+        (world.service.apply("TopicA/#", "R", 3600).await, world.service.apply("TopicA/#", "R,W", 3600).await);
+    let mut one = world.lasting("one", &format!("R|{first}"), true).await;
+    assert_eq!(one.subscribe("TopicA/x", QoS::AtLeastOnce).await, SubscribeReasonCode::Success(QoS::AtLeastOnce));
+    drop(one);
+    let mut other = world.lasting("other", &format!("RW|{second}"), true).await;
+    other.publish("TopicA/x", QoS::AtLeastOnce, "waits").await;
+    assert_eq!(world.service.revoke(&first).await, 200);
+    // It is looked for twice, a second apart.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let mut one = world.lasting("one", &format!("RW|{second}"), false).await;
+    assert!(one.connack.session_present, "its session was ended: {}", world.bridge.log());
+    assert_eq!(&*one.next().await.payload, b"waits");
 }

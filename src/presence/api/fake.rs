@@ -13,7 +13,7 @@ use crate::settings::{BrokerApi, HttpUrl, TlsFiles};
 
 /// What it does with a request.
 #[derive(Clone)]
-pub(in crate::presence) enum Act {
+pub(crate) enum Act {
     /// Answers with these bytes and closes.
     Says(String),
     /// Begins an answer and goes on for ever, so many bytes at a time.
@@ -23,17 +23,17 @@ pub(in crate::presence) enum Act {
 }
 
 /// An answer with this body.
-pub(in crate::presence) fn ok(body: &str) -> Act {
+pub(crate) fn ok(body: &str) -> Act {
     Act::Says(format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()))
 }
 
 /// An answer with another status.
-pub(in crate::presence) fn status(line: &str) -> Act {
+pub(crate) fn status(line: &str) -> Act {
     Act::Says(format!("HTTP/1.1 {line}\r\ncontent-length: 2\r\n\r\n{{}}"))
 }
 
 /// EMQX's answer, with clients of the node `n` that connected at these times in milliseconds.
-pub(in crate::presence) fn emqx(clients: &[(&str, u64)], hasnext: bool) -> Act {
+pub(crate) fn emqx(clients: &[(&str, u64)], hasnext: bool) -> Act {
     let time = |at: u64| humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(at)).to_string();
     let row =
         |(id, at): &(&str, u64)| json!({"clientid": id, "node": "n", "connected": true, "connected_at": time(*at)});
@@ -62,7 +62,7 @@ pub(super) async fn act<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, act: i
 }
 
 /// An interface that does as it is told; the heads of the requests come out.
-pub(in crate::presence) async fn serve(
+pub(crate) async fn serve(
     does: impl Fn(&str) -> Act + Send + Clone + 'static,
 ) -> (BrokerApi, mpsc::UnboundedReceiver<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

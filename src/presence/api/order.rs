@@ -9,8 +9,11 @@ use hyper::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use super::{ApiError, send};
-use crate::{presence::adapter::Adapter, settings::BrokerApi};
+use super::{ApiError, get, send};
+use crate::{
+    presence::adapter::{Adapter, Unreadable},
+    settings::BrokerApi,
+};
 
 /// How long an answer may take, and how long it may be.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -19,7 +22,7 @@ const ANSWER: usize = 64 << 10;
 /// Something to do.
 #[derive(Debug)]
 pub enum Order<'a> {
-    /// Close its connection, and forget its session.
+    /// Close its connection. RMQTT and EMQX end its session with it: they have no order that leaves it.
     Cut,
     /// Have it receive a message.
     Tell {
@@ -57,6 +60,19 @@ pub async fn give(api: &BrokerApi, adapter: Adapter, client_id: &str, order: &Or
     done
 }
 
+/// Whether a client has a connection now: one that has only a session is offline.
+pub async fn is_connected(api: &BrokerApi, adapter: Adapter, client_id: &str) -> Result<bool, ApiError> {
+    let path = path(adapter, client_id).ok_or(ApiError::NoOrders)?;
+    let answer = timeout(PATIENCE, get(api, &path, ANSWER)).await.map_err(|_| ApiError::Late(PATIENCE));
+    let body = match answer.flatten() {
+        Err(ApiError::Status { status: StatusCode::NOT_FOUND, .. }) => return Ok(false),
+        answer => answer?,
+    };
+    let known: Option<Value> = serde_json::from_slice(&body).ok();
+    let connected = known.and_then(|client| client.get("connected")?.as_bool());
+    connected.ok_or_else(|| Unreadable("a client without `connected`".to_owned()).into())
+}
+
 /// Whether clients of a broker are told one after the other: it has each subscribe for the moment.
 pub fn in_turn(adapter: Adapter) -> bool {
     adapter == Adapter::Emqx
@@ -64,24 +80,31 @@ pub fn in_turn(adapter: Adapter) -> bool {
 
 /// Nothing for brokers that have no such interface, or none that is known.
 fn steps(adapter: Adapter, client_id: &str, order: &Order<'_>) -> Option<Vec<Step>> {
-    let id = encode(client_id);
+    let client = path(adapter, client_id)?;
     let post = |path: String, body: Value| Step { method: Method::POST, path, body: Some(body) };
-    let cut = |version| vec![Step { method: Method::DELETE, path: format!("/api/{version}/clients/{id}"), body: None }];
     Some(match (adapter, order) {
-        (Adapter::Rmqtt, Order::Cut) => cut("v1"),
+        (_, Order::Cut) => vec![Step { method: Method::DELETE, path: client, body: None }],
         // Its plugin `rmqtt-p2p-messaging` takes the first two levels away.
         (Adapter::Rmqtt, Order::Tell { topic, payload }) => {
             let body = json!({ "topic": format!("p2p/{client_id}/{topic}"), "payload": payload, "qos": 1 });
             vec![post("/api/v1/mqtt/publish".to_owned(), body)]
         }
-        (Adapter::Emqx, Order::Cut) => cut("v5"),
-        (Adapter::Emqx, Order::Tell { topic, payload }) => vec![
-            post(format!("/api/v5/clients/{id}/subscribe"), json!({ "topic": topic, "qos": 1 })),
+        (_, Order::Tell { topic, payload }) => vec![
+            post(format!("{client}/subscribe"), json!({ "topic": topic, "qos": 1 })),
             post("/api/v5/publish".to_owned(), json!({ "topic": topic, "payload": payload, "qos": 1 })),
-            post(format!("/api/v5/clients/{id}/unsubscribe"), json!({ "topic": topic })),
+            post(format!("{client}/unsubscribe"), json!({ "topic": topic })),
         ],
-        (Adapter::Mosquitto | Adapter::NanoMq | Adapter::VerneMq | Adapter::Generic, _) => return None,
     })
+}
+
+/// Where a broker has its interface for one client.
+fn path(adapter: Adapter, client_id: &str) -> Option<String> {
+    let version = match adapter {
+        Adapter::Rmqtt => "v1",
+        Adapter::Emqx => "v5",
+        Adapter::Mosquitto | Adapter::NanoMq | Adapter::VerneMq | Adapter::Generic => return None,
+    };
+    Some(format!("/api/{version}/clients/{}", encode(client_id)))
 }
 
 /// A client id as a part of a path.
@@ -174,5 +197,20 @@ mod tests {
         assert!(matches!(refused, Err(ApiError::Status { status: StatusCode::UNAUTHORIZED, .. })), "{refused:?}");
         let (api, _) = serve(|_| status("204 No Content")).await;
         assert!(give(&api, Adapter::Emqx, "a", &Order::Cut).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn only_who_has_a_connection_is_connected() {
+        for (answer, connected) in [
+            (ok(r#"{"clientid":"a","connected":true}"#), Some(true)),
+            (ok(r#"{"clientid":"a","connected":false,"mqueue_len":7}"#), Some(false)),
+            (status("404 Not Found"), Some(false)),
+            (status("503 Service Unavailable"), None),
+            (ok("[]"), None),
+        ] {
+            let (api, mut heads) = serve(move |_| answer.clone()).await;
+            assert_eq!(is_connected(&api, Adapter::Rmqtt, "a/b").await.ok(), connected);
+            assert!(heads.recv().await.unwrap().starts_with("GET /api/v1/clients/a%2Fb HTTP/1.1\r\n"));
+        }
     }
 }

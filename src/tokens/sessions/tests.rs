@@ -19,7 +19,7 @@ fn held(id: u8, kind: Kind, expires: u64) -> Held {
 }
 
 fn login(sessions: &mut Sessions, name: &str, held: &[Held]) {
-    sessions.login(&client(name), Adapter::Rmqtt, held, NOW).unwrap();
+    sessions.login(&client(name), Adapter::Rmqtt, held, NOW);
 }
 
 /// Client, type and event of each.
@@ -91,9 +91,15 @@ fn what_changes_is_written_down_once() {
     let mut changes = sessions.take_changes(1);
     changes.extend(sessions.take_changes(9));
     changes.sort_by(|one, other| one.0.cmp(&other.0));
-    assert_eq!(changes, [(client("a"), Some((Adapter::Rmqtt, [token].into()))), (client("b"), None)]);
+    let logged_in = State::LoggedIn([token].into());
+    assert_eq!(changes, [(client("a"), Some((Adapter::Rmqtt, logged_in.clone()))), (client("b"), None)]);
     assert_eq!(sessions.take_changes(9), []);
-    sessions.tick(NOW + MINUTE);
+    sessions.put_back(vec![client("a")]);
+    assert_eq!(sessions.take_changes(9), [(client("a"), Some((Adapter::Rmqtt, logged_in)))], "it was not written down");
+    let due = sessions.tick(NOW + MINUTE);
+    let ended = State::Ended(Kind::Read, Invalid::Expired);
+    assert_eq!(sessions.take_changes(9), [(client("a"), Some((Adapter::Rmqtt, ended)))], "it is not cut yet");
+    sessions.tried(&due[0], Outcome::Settled, NOW + MINUTE);
     assert_eq!(sessions.take_changes(9), [(client("a"), None)]);
 }
 
@@ -105,13 +111,88 @@ fn nothing_is_left_of_a_client_that_is_forgotten() {
     assert!(sessions.is_empty() && sessions.by_token.is_empty() && sessions.alarms.is_empty());
 }
 
+#[test]
+fn what_is_owed_comes_again_until_the_client_is_cut_or_twice_not_there() {
+    use Outcome::{Absent, Failed, Settled};
+    for (outcomes, pauses) in [
+        (&[Settled][..], &[][..]),
+        (&[Absent, Absent], &[1]),
+        (&[Absent, Failed, Absent, Absent], &[1, 2, 4]),
+        (&[Failed, Failed, Failed, Failed, Failed, Failed, Failed, Failed, Settled], &[1, 2, 4, 8, 16, 32, 60, 60]),
+    ] {
+        let mut sessions = Sessions::default();
+        login(&mut sessions, "a", &[held(1, Kind::Read, NOW + MINUTE)]);
+        let (mut due, mut now) = (sessions.revoke(TokenId([1; 16])), NOW);
+        for (number, outcome) in outcomes.iter().enumerate() {
+            assert!(due.len() == 1 && sessions.is_wanted(&due[0]), "{outcomes:?} {number}");
+            assert_eq!(due[0].event, Event::Ended(Invalid::Revoked));
+            sessions.tried(&due[0], *outcome, now);
+            let Some(pause) = pauses.get(number) else { break };
+            assert_eq!(sessions.next(), Some(now + pause * 1000), "{outcomes:?} {number}");
+            now += pause * 1000;
+            due = sessions.tick(now);
+        }
+        assert!(sessions.clients.is_empty() && sessions.alarms.is_empty() && sessions.by_age.is_empty());
+        assert_eq!(sessions.ended, 0);
+    }
+}
+
+#[test]
+fn nothing_is_owed_to_a_client_that_logs_in_again_in_whatever_way() {
+    let (end, later) = (NOW + MINUTE, NOW + 60 * MINUTE);
+    for again in [true, false] {
+        let mut sessions = Sessions::default();
+        login(&mut sessions, "a", &[held(1, Kind::Read, end)]);
+        let told = sessions.tick(NOW + SETTLED);
+        assert!(sessions.is_wanted(&told[0]));
+        let due = sessions.revoke(TokenId([1; 16]));
+        assert!(!sessions.is_wanted(&told[0]) && sessions.is_wanted(&due[0]));
+        if again {
+            login(&mut sessions, "a", &[held(2, Kind::Read, later)]);
+        } else {
+            sessions.forget(&client("a"));
+        }
+        assert!(!sessions.is_wanted(&due[0]));
+        sessions.tried(&due[0], Outcome::Failed, NOW);
+        sessions.tried(&due[0], Outcome::Settled, NOW);
+        assert_eq!((sessions.len(), said(sessions.tick(end)).len()), (usize::from(again), 0));
+    }
+}
+
+#[test]
+fn a_full_table_puts_out_whoever_came_first() {
+    let mut sessions = Sessions::with_room(2);
+    let token = [held(1, Kind::Read, NOW + MINUTE)];
+    for name in ["a", "b", "a", "c"] {
+        login(&mut sessions, name, &token);
+    }
+    let is_there = |name: &str| sessions.held(&client(name)).is_some();
+    assert_eq!((sessions.len(), is_there("a"), is_there("b"), is_there("c")), (2, true, false, true));
+    assert!(sessions.take_changes(9).contains(&(client("b"), None)));
+    assert_eq!(sessions.revoke(TokenId([1; 16])).len(), 2);
+    // Those to be cut take room as well.
+    login(&mut sessions, "d", &token);
+    assert_eq!((sessions.len(), sessions.clients.len()), (1, 2));
+}
+
+#[test]
+fn all_that_hold_a_token_share_what_it_grants() {
+    let mut sessions = Sessions::default();
+    for name in ["a", "b"] {
+        login(&mut sessions, name, &[held(1, Kind::Read, NOW + MINUTE)]);
+    }
+    let grant = |name: &str| sessions.held(&client(name)).unwrap()[0].grant.clone();
+    assert!(Arc::ptr_eq(&grant("a"), &grant("b")));
+}
+
 proptest! {
     /// Whatever happens: who holds a token that has ended is cut, once, and nothing else is kept.
     #[test]
     fn every_login_ends_in_one_cut(steps in prop::collection::vec((0..4_u8, 0..3_u8, 0..4_u8, 1..20_u64), 1..60)) {
         let (mut sessions, mut now, mut open) = (Sessions::default(), NOW, std::collections::BTreeSet::new());
-        let ended = |due: Vec<Due>, open: &mut std::collections::BTreeSet<String>| {
+        let ended = |due: Vec<Due>, sessions: &mut Sessions, open: &mut std::collections::BTreeSet<String>| {
             for due in due {
+                sessions.tried(&due, Outcome::Settled, NOW);
                 if matches!(due.event, Event::Ended(_)) {
                     assert!(open.remove(&*due.client.client_id), "{due:?} is cut though it is not there");
                 }
@@ -122,18 +203,23 @@ proptest! {
             match what {
                 0 | 1 => {
                     let held = held(id, Kind::Read, now + time * MINUTE);
-                    sessions.login(&client(&name), Adapter::Emqx, &[held], now).unwrap();
+                    sessions.login(&client(&name), Adapter::Emqx, &[held], now);
                     open.insert(name);
                 }
-                2 => ended(sessions.revoke(TokenId([id; 16])), &mut open),
+                2 => {
+                    let due = sessions.revoke(TokenId([id; 16]));
+                    ended(due, &mut sessions, &mut open);
+                }
                 _ => {
                     now += time * MINUTE / 2;
-                    ended(sessions.tick(now), &mut open);
+                    let due = sessions.tick(now);
+                    ended(due, &mut sessions, &mut open);
                 }
             }
             prop_assert_eq!(sessions.len(), open.len());
         }
-        ended(sessions.tick(now + 60 * MINUTE), &mut open);
+        let due = sessions.tick(now + 60 * MINUTE);
+        ended(due, &mut sessions, &mut open);
         prop_assert!(open.is_empty() && sessions.by_token.is_empty() && sessions.alarms.is_empty());
     }
 }

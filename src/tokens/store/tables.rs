@@ -7,7 +7,7 @@ use redb::{ReadableTable as _, ReadableTableMetadata as _, Table, TableDefinitio
 use super::{
     super::{
         record::Login,
-        sessions::{Client, Held, Written},
+        sessions::{Client, State, Written},
     },
     Entry,
 };
@@ -23,7 +23,7 @@ const BY_TOLD: TableDefinition<(u64, u128), ()> = TableDefinition::new("tokens_b
 const REVOKED: TableDefinition<u128, u64> = TableDefinition::new("revoked");
 /// Where reading goes on, by broker and queue.
 const POSITIONS: TableDefinition<(&str, u32), u64> = TableDefinition::new("positions");
-/// Who is logged in with tokens, by broker and client id, in JSON.
+/// Who is logged in with tokens or to be cut, by broker and client id, in JSON.
 const SESSIONS: TableDefinition<(&str, &str), &[u8]> = TableDefinition::new("sessions");
 /// What stands once: the topic that positions are of.
 const NAMES: TableDefinition<&str, &str> = TableDefinition::new("names");
@@ -188,8 +188,8 @@ impl<'t> Tables<'t> {
     pub(super) fn remember(&mut self, (client, session): &Written) -> Result<(), redb::Error> {
         let key = (&*client.broker, &*client.client_id);
         match session {
-            Some((adapter, held)) => {
-                let json = Login::new(*adapter, held).to_json();
+            Some((adapter, state)) => {
+                let json = Login::new(*adapter, state).to_json();
                 self.sessions.insert(key, json.as_bytes())?;
             }
             None => drop(self.sessions.remove(key)?),
@@ -197,15 +197,15 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    pub(super) fn sessions(&self) -> Result<Vec<(Client, Adapter, Vec<Held>)>, redb::Error> {
+    pub(super) fn sessions(&self) -> Result<Vec<(Client, Adapter, State)>, redb::Error> {
         let mut found = Vec::new();
         for row in self.sessions.iter()? {
             let (key, json) = row?;
             let (broker, client_id) = key.value();
             let client = Client { broker: broker.into(), client_id: client_id.into() };
             // One of another version logs in anew.
-            if let Some((adapter, held)) = Login::read(json.value()) {
-                found.push((client, adapter, held));
+            if let Some((adapter, state)) = Login::read(json.value()) {
+                found.push((client, adapter, state));
             }
         }
         Ok(found)

@@ -123,21 +123,31 @@ const NO_SPACE: i32 = 28;
 
 /// A store on a disk that has just become full.
 pub(crate) fn full_disk() -> (Store, Known) {
-    let floppy = Floppy { disk: Arc::new(InMemoryBackend::new()), full: Arc::default() };
-    let on = floppy.clone();
-    let opened = Store::on(Box::new(move || Database::builder().create_with_backend(on.clone())), "").unwrap();
-    floppy.full.store(true, Ordering::Relaxed);
+    let floppy = Floppy::default();
+    let opened = floppy.open();
+    floppy.fill(true);
     opened
 }
 
 /// A disk that can be full, and outlives the database on it.
-#[derive(Debug, Clone)]
-struct Floppy {
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Floppy {
     disk: Arc<InMemoryBackend>,
     full: Arc<AtomicBool>,
 }
 
 impl Floppy {
+    /// A store on it.
+    pub(crate) fn open(&self) -> (Store, Known) {
+        let on = self.clone();
+        Store::on(Box::new(move || Database::builder().create_with_backend(on.clone())), "main/t").unwrap()
+    }
+
+    /// Whether there is room.
+    pub(crate) fn fill(&self, full: bool) {
+        self.full.store(full, Ordering::Relaxed);
+    }
+
     fn room(&self) -> io::Result<()> {
         let full = self.full.load(Ordering::Relaxed);
         if full { Err(io::Error::from_raw_os_error(NO_SPACE)) } else { Ok(()) }
@@ -170,16 +180,15 @@ impl StorageBackend for Floppy {
 
 #[tokio::test]
 async fn a_full_disk_refuses_and_is_used_again_once_there_is_room() {
-    let floppy = Floppy { disk: Arc::new(InMemoryBackend::new()), full: Arc::default() };
-    let on = floppy.clone();
-    let (store, _) = Store::on(Box::new(move || Database::builder().create_with_backend(on.clone())), "t").unwrap();
+    let floppy = Floppy::default();
+    let (store, _) = floppy.open();
     store.put(entry(1, END, false)).await.unwrap();
-    floppy.full.store(true, Ordering::Relaxed);
+    floppy.fill(true);
     for id in [2, 3] {
         let error = store.put(entry(id, END, false)).await.unwrap_err();
         assert!(error.to_string().starts_with("cannot write to `data_dir`: "), "{error}");
     }
-    floppy.full.store(false, Ordering::Relaxed);
+    floppy.fill(false);
     store.put(entry(4, END, false)).await.unwrap();
     assert_eq!(ids(&store.page(None, 10).await.unwrap()), [1, 4], "what was refused is not there");
 }
