@@ -145,7 +145,7 @@ impl Tokens {
     /// The tokens of a client that is logged in, if all of them still count: for the question what it may publish and
     /// subscribe to.
     pub fn held(&self, client: &Client, now: u64) -> Result<Arc<[Held]>, Invalid> {
-        let held = self.sessions().held(client).ok_or(Invalid::Unknown)?;
+        let held = self.sessions().held(client)?;
         held.iter().try_for_each(|held| self.still_counts(&held.grant, now))?;
         Ok(held)
     }
@@ -158,7 +158,7 @@ impl Tokens {
     /// A client sends another token (LMQ-9.5): it takes the place of the one that ends. One that does not count has the
     /// client told and cut.
     pub fn renew(&self, client: &Client, token: &str, kind: Kind, now: u64) -> Result<(), Invalid> {
-        let held = self.sessions().held(client).ok_or(Invalid::Unknown)?;
+        let held = self.sessions().held(client)?;
         let grant = self.check(token, now).and_then(|grant| {
             let same_key = held.iter().all(|held| held.grant.access_key == grant.access_key);
             match () {

@@ -110,5 +110,14 @@ async fn tokens_of_a_login_are_remembered_and_where_they_are_not_the_password_te
     assert_eq!(second.decide(other, &access("", "TopicA/a")), ALLOWED, "it is known from then on");
     tokens.revoke(tokens.of("YYYYY", &token, fixtures::NOW).unwrap()).await.unwrap();
     assert_eq!(first.decide(ASKER, &access("", "TopicA/a")), Decision::Refused);
+    let publish = |topic| {
+        let wants = vec![(Action::Publish, topic)];
+        first.decide(ASKER, &Question::Access { client_id: CLIENT, username, password: "", wants })
+    };
+    assert_eq!(
+        (publish("$SYS/uploadToken"), publish("TopicA/a")),
+        (ALLOWED, Decision::Refused),
+        "it may send a new one"
+    );
     assert_eq!(first.decide(ASKER, &login), Decision::Refused);
 }

@@ -162,9 +162,13 @@ impl Sessions {
         Some(self.end(client.clone(), adapter, kind, why))
     }
 
-    /// The tokens of a client that is logged in.
-    pub fn held(&self, client: &Client) -> Option<Arc<[Held]>> {
-        self.logged_in(client).map(|(_, held)| held)
+    /// The tokens of a client that is logged in; else why it is not.
+    pub fn held(&self, client: &Client) -> Result<Arc<[Held]>, Invalid> {
+        match self.clients.get(client).map(|session| &session.state) {
+            Some(State::LoggedIn(held)) => Ok(held.clone()),
+            Some(State::Ended(_, why)) => Err(*why),
+            None => Err(Invalid::Unknown),
+        }
     }
 
     /// A client is gone, cut, or in without tokens: nothing is owed to it.

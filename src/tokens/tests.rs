@@ -137,7 +137,7 @@ async fn replicas_know_what_one_of_them_made_and_revoked() {
         (due.len(), &due[0].client, &due[0].event),
         (1, &client("a"), &sessions::Event::Ended(Invalid::Revoked))
     );
-    assert_eq!(one.tokens.held(&client("a"), NOW), Err(Invalid::Unknown));
+    assert_eq!(one.tokens.held(&client("a"), NOW), Err(Invalid::Revoked));
     let one = one.restarted(&shared(), NOW).await;
     assert_eq!(one.tokens.positions(), [(queue(), 2)].into());
     assert_eq!(one.tokens.check(&token, NOW), Err(Invalid::Revoked));
@@ -219,7 +219,7 @@ async fn a_client_renews_its_token_or_is_cut_for_a_bad_one() {
     assert_eq!(one.tokens.renew(&client("a"), &second, Kind::Both, NOW), Err(Invalid::Permission));
     let due = one.tokens.due(|| NOW).await;
     assert_eq!((due[0].kind, &due[0].event), (Kind::Both, &sessions::Event::Ended(Invalid::Permission)));
-    assert_eq!(one.tokens.held(&client("a"), NOW), Err(Invalid::Unknown));
+    assert_eq!(one.tokens.held(&client("a"), NOW), Err(Invalid::Permission));
 }
 
 #[tokio::test]

@@ -111,6 +111,8 @@ async fn on_rmqtt_nobody_subscribes_and_each_device_gets_its_own() {
     let mut two = Client::connect(&user(rmqtt.port, TWO, "device")).await;
     let refused = two.subscribe(&format!("{topic}/p2p/{ONE}"), QoS::AtLeastOnce).await;
     assert_eq!(refused, SubscribeReasonCode::Unspecified, "its own alone");
+    // RMQTT lets a client in first, and subscribes for it then.
+    tokio::time::sleep(Duration::from_secs(2)).await;
     only_the_target(rocketmq, topic, &mut one, &mut two).await;
 }
 

@@ -37,7 +37,7 @@ fn a_client_is_told_five_minutes_ahead_and_cut_when_its_token_ends() {
     assert_eq!(said(sessions.tick(end - AHEAD)), [("a".into(), Kind::Read, Event::Expires(end))]);
     assert_eq!(said(sessions.tick(end - 1)), []);
     assert_eq!(said(sessions.tick(end)), [("a".into(), Kind::Read, Event::Ended(Invalid::Expired))]);
-    assert_eq!((sessions.held(&client("a")), sessions.len(), sessions.next()), (None, 0, None));
+    assert_eq!((sessions.held(&client("a")), sessions.len(), sessions.next()), (Err(Invalid::Expired), 0, None));
 }
 
 #[test]
@@ -166,7 +166,7 @@ fn a_full_table_puts_out_whoever_came_first() {
     for name in ["a", "b", "a", "c"] {
         login(&mut sessions, name, &token);
     }
-    let is_there = |name: &str| sessions.held(&client(name)).is_some();
+    let is_there = |name: &str| sessions.held(&client(name)).is_ok();
     assert_eq!((sessions.len(), is_there("a"), is_there("b"), is_there("c")), (2, true, false, true));
     assert!(sessions.take_changes(9).contains(&(client("b"), None)));
     assert_eq!(sessions.revoke(TokenId([1; 16])).len(), 2);
