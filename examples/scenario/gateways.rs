@@ -129,6 +129,8 @@ pub(crate) async fn play(rocketmq: &RocketMq) {
     }
     console.sends(TWO, "snapshot-2", valid).await;
     assert!(!console.hears("snapshot-2").await);
+    // It is dropped when its gateway has been away for three seconds since; until then it would still find it.
+    tokio::time::sleep(Duration::from_secs(4)).await;
 
     step("it is back: nothing of old is done, and the call is made again");
     let mut two = Gateway::connect(&login(TWO).resume(), TWO).await;
