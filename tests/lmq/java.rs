@@ -9,7 +9,7 @@ use crate::servers::{
     bridge::Bridge,
     free_port,
     java::Program,
-    rmqtt::{Options, Rmqtt, asking, subscribing, telling_of_tokens},
+    rmqtt::{OWN_USER, Options, Rmqtt, asking, edge_as_own_user, subscribing, telling_of_tokens},
     rocketmq::RocketMq,
 };
 
@@ -26,21 +26,13 @@ const BAD_USER_OR_PASSWORD: &str = "4";
 /// Longer than a device takes to come back.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-const CREDENTIALS: &str = r##"
+const CREDENTIALS: &str = r#"
     [[access_key]]
     id = "AK"
     secret = { env = "SECRET" }
     groups = "GID_java"
     topics = ["Jace/#", "Jord/#"]
-
-    [[user]]
-    name = "rocketbridge"
-    secret = "bridge-secret"
-    groups = "GID_rocketbridge"
-    topics = "#"
-    subscribe = "$SYS/#"
-    p2p = "all"
-"##;
+"#;
 
 const MAPPING: &str = r#"
     [[route]]
@@ -87,17 +79,16 @@ impl World {
             rocketmq.create_topic(topic, 4).await;
         }
         let settings = format!(
-            "[mqtt.edge]\nurl = \"{}\"\nclient_id = \"GID_rocketbridge@@@1\"\nusername = \"rocketbridge\"\n\
-             password = \"bridge-secret\"\napi.url = \"http://127.0.0.1:{}\"\n\n\
+            "{}api.url = \"http://127.0.0.1:{}\"\n\n\
              [rocketmq.main]\nname_servers = {:?}\n\n\
              [lmq]\ninstance = \"mqtt-x\"\nclient_ids = \"strict\"\ncredentials = \"credentials.toml\"\n\
              tokens.secret = \"what tokens are sealed with\"\n",
-            rmqtt.url(),
+            edge_as_own_user(&rmqtt),
             rmqtt.api_port,
             rocketmq.servers(),
         );
         let mut bridge = Bridge::new(&settings, MAPPING);
-        bridge.credentials(CREDENTIALS);
+        bridge.credentials(&[CREDENTIALS, OWN_USER].concat());
         bridge.set("SECRET", "SK");
         bridge.set("ROCKETBRIDGE__HTTP__HOOKS", &format!("127.0.0.1:{hooks}"));
         bridge.set("ROCKETBRIDGE__HTTP__LMQ", &format!("127.0.0.1:{lmq}"));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rumqttc_v5::ConnectReturnCode::BadUserNamePassword;
 
-use super::world::{CREDENTIALS, Outcome, SECRET, World, sign};
+use super::world::{CREDENTIALS, Outcome, SECRET, World, sign, with_own_user};
 use crate::servers::eventually;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -152,14 +152,16 @@ async fn credentials_that_are_taken_away_count_no_more_and_a_faulty_file_changes
     let world = World::start(false).await;
     let mut one = world.signed("GID_Test@@@1").await;
     assert_eq!(one.publish("TopicA/x", "x").await, Outcome::Granted);
-    world.bridge.credentials(&CREDENTIALS.replace("groups = \"GID_Test\"", "group = \"GID_Test\""));
+    let faulty = CREDENTIALS.replace("groups = \"GID_Test\"", "group = \"GID_Test\"");
+    world.bridge.credentials(&with_own_user(&faulty));
     eventually("the fault is told", Duration::from_secs(20), || async {
         world.bridge.log().contains("credentials have faults, nothing changes").then_some(())
     })
     .await;
     assert!(world.bridge.log().contains("credentials.toml:5"), "{}", world.bridge.log());
     assert_eq!(one.publish("TopicA/x", "x").await, Outcome::Granted);
-    world.bridge.credentials(&CREDENTIALS.replace("id = \"YYYYY\"", "id = \"ZZZZZ\""));
+    let other = CREDENTIALS.replace("id = \"YYYYY\"", "id = \"ZZZZZ\"");
+    world.bridge.credentials(&with_own_user(&other));
     eventually("the access key is gone", Duration::from_secs(20), || async {
         world.bridge.log().contains("credentials read again").then_some(())
     })

@@ -13,7 +13,7 @@ use crate::servers::{
     bridge::Bridge,
     free_port,
     mqtt::{Connection, Login},
-    rmqtt::{Options, Rmqtt, asking, subscribing},
+    rmqtt::{OWN_USER, Options, Rmqtt, asking, edge_as_own_user, subscribing},
 };
 
 /// The contract's key.
@@ -25,8 +25,8 @@ pub(super) const TOKEN_SECRET: &str = "a secret that replicas share";
 /// Longer than any answer takes.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What the bridge lets in: an access key and a device credential of `GID_Test`, a user, and itself.
-pub(super) const CREDENTIALS: &str = r##"
+/// What the bridge lets in beside itself: an access key, a device credential of `GID_Test`, and a user.
+pub(super) const CREDENTIALS: &str = r#"
 [[access_key]]
 id = "YYYYY"
 secret = "XXXXX"
@@ -45,15 +45,7 @@ name = "shop"
 secret = "XXXXX"
 groups = "GID_Shop"
 topics = "TopicB/#"
-
-[[user]]
-name = "rocketbridge"
-secret = "bridge-secret"
-groups = "GID_rocketbridge"
-topics = "#"
-subscribe = "$SYS/#"
-p2p = "all"
-"##;
+"#;
 
 /// Copies what devices say, over two sessions of the bridge's own that log in as a user; and answers over two that log in
 /// by signature.
@@ -69,6 +61,11 @@ from = { mqtt = "TopicA/ask", broker = "signed" }
 to = { mqtt = "TopicA/answer", broker = "signed" }
 "#;
 
+/// These credentials, and those of the bridge itself.
+pub(super) fn with_own_user(credentials: &str) -> String {
+    [credentials, OWN_USER].concat()
+}
+
 /// An RMQTT and its bridge.
 pub(super) struct World {
     pub(super) rmqtt: Rmqtt,
@@ -82,17 +79,15 @@ impl World {
         let options = Options { plugins: plugins(hooks, disconnects), ..Options::default() };
         let rmqtt = Rmqtt::start(&options).await;
         let settings = format!(
-            "[mqtt.edge]\nurl = \"{}\"\nclient_id = \"GID_rocketbridge@@@1\"\nusername = \"rocketbridge\"\n\
-             password = \"bridge-secret\"\n\n\
-             [mqtt.signed]\nurl = \"{}\"\nclient_id = \"GID_Test@@@bridge\"\n\
+            "{}\n[mqtt.signed]\nurl = \"{}\"\nclient_id = \"GID_Test@@@bridge\"\n\
              login = {{ mode = \"signature\", access_key = \"YYYYY\", instance = \"mqtt-x\", secret_key = \"XXXXX\" }}\n\n\
              [lmq]\ninstance = \"mqtt-x\"\nclient_ids = \"strict\"\ncredentials = \"credentials.toml\"\n\
              tokens.secret = \"{TOKEN_SECRET}\"\n",
-            rmqtt.url(),
+            edge_as_own_user(&rmqtt),
             rmqtt.url()
         );
         let mut bridge = Bridge::new(&settings, ROUTES);
-        bridge.credentials(CREDENTIALS);
+        bridge.credentials(&with_own_user(CREDENTIALS));
         bridge.set("ROCKETBRIDGE__HTTP__HOOKS", &format!("127.0.0.1:{hooks}"));
         bridge.set("ROCKETBRIDGE__HTTP__HOOKS_SECRET", HOOKS_SECRET);
         bridge.run();

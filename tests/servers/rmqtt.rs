@@ -79,6 +79,26 @@ impl Rmqtt {
     }
 }
 
+/// What lets the bridge itself in at a broker that asks it: for its credentials.
+pub const OWN_USER: &str = r##"
+[[user]]
+name = "rocketbridge"
+secret = "bridge-secret"
+groups = "GID_rocketbridge"
+topics = "#"
+subscribe = "$SYS/#"
+p2p = "all"
+"##;
+
+/// The bridge's settings of a broker, named `edge`, at which it logs in as [`OWN_USER`].
+pub fn edge_as_own_user(rmqtt: &Rmqtt) -> String {
+    format!(
+        "[mqtt.edge]\nurl = \"{}\"\nclient_id = \"GID_rocketbridge@@@1\"\nusername = \"rocketbridge\"\n\
+         password = \"bridge-secret\"\n",
+        rmqtt.url()
+    )
+}
+
 /// Plugins that ask the bridge's `http.hooks` about every login, publish and subscription, as `docs/login.md` has them; `more`
 /// is what else their file says, such as `disconnect_if_pub_rejected = true`.
 pub fn asking(hooks: u16, more: &str) -> Vec<(&'static str, String)> {
