@@ -213,7 +213,7 @@ async fn ordered(back_end: &mut Program, one: &mut Program) {
 /// A device that never learns the secret: a back end lends it a part of its rights, and takes them back.
 async fn with_tokens(world: &World, back_end: &mut Program, one: &mut Program) {
     let reads = token(back_end, &["R", "Jace/live/#"]).await;
-    let writes = token(back_end, &["W", "Jace/p2p/+", "Jace/live/lent"]).await;
+    let writes = token(back_end, &["W", "Jace/live/lent"]).await;
     let password = format!("R|{reads}|W|{writes}");
     // Nobody makes one, nor uses one for what it was not made for.
     let mut others = [format!("W|{writes}|R|x{reads}"), format!("RW|{reads}")]

@@ -83,7 +83,8 @@ async fn rmqtt_holds_clients_to_the_resources_and_types_of_their_tokens() {
         ("TopicA/up/1", Outcome::Granted),
         ("TopicA/up/1/2", Outcome::Refused),
         ("TopicA/down/1", Outcome::Refused),
-        ("TopicA/p2p/GID_Test@@@2", Outcome::Refused),
+        ("TopicA/p2p/GID_Test@@@2", Outcome::Granted),
+        ("TopicB/p2p/GID_Test@@@2", Outcome::Refused),
         // Its access key has no such topic.
         ("TopicC", Outcome::Refused),
     ] {

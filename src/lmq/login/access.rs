@@ -4,8 +4,9 @@
 //!   filter holds them (LMQ-5.1).
 //! - It may subscribe to a filter that one of its filters for subscribing covers whole: each topic that it would get
 //!   must be permitted. A union of permitted filters is not looked for.
-//! - With tokens, one of them must grant it as well: its resources hold the topic, and its type stands for the deed. What
-//!   is sent to others alone a resource holds only where it names `p2p`.
+//! - With tokens, one of them must grant it as well: its resources hold the topic, and its type stands for the deed. To
+//!   publish to one client alone, any resource of the parent topic will do: the vendor's devices ask for no other. To
+//!   read what is sent to others alone, a resource must name `p2p`.
 //! - It may always subscribe to its own P2P topics, of every parent: LMQ-5.3 delivers to it without asking. To those
 //!   of others never, unless its permission says so: not by a wildcard either.
 //! - It may always publish to the two system topics of the contract (LMQ-9.5, LMQ-10.1) and be sent the notices of
@@ -65,7 +66,7 @@ impl Accepted<'_> {
         }
         let permitted = || self.permission.publish.iter().any(|filter| filter.matches(topic));
         if SYSTEM_WRITTEN.contains(&topic)
-            || (permitted() && self.granted(Kind::writes, |filter| filter.matches(topic)))
+            || (permitted() && self.granted(Kind::writes, |it| it.matches(topic) || is_p2p_beside(topic, it)))
         {
             return Ok(());
         }
@@ -119,6 +120,17 @@ pub fn is_own_p2p(filter: &Pattern, client_id: &str) -> bool {
     }
 }
 
+/// Whether a topic is `<parent>/p2p/<clientId>`, and a filter has the same parent topic.
+fn is_p2p_beside(topic: &str, filter: &Pattern) -> bool {
+    let levels: Vec<_> = topic.split('/').collect();
+    match levels[..] {
+        [parent, P2P, client_id] if !client_id.is_empty() && !parent.starts_with('$') => {
+            filter.levels().next().flatten().is_none_or(|level| level == parent)
+        }
+        _ => false,
+    }
+}
+
 /// Whether a filter is for nothing but what is sent to clients alone.
 fn names_p2p(filter: &Pattern) -> bool {
     filter.levels().nth(1).flatten() == Some(P2P)
@@ -158,6 +170,32 @@ mod tests {
         *,
     };
     use crate::settings::Permission;
+
+    #[test]
+    fn a_token_writes_to_one_client_of_the_parent_topics_that_its_resources_have() {
+        let all = permission(&["TopicA/#", "TopicB/#", "TopicC/up", "$x/#"], &[]);
+        let held = |kind, resources| Some([(kind, Arc::new(grant("AK", resources, kind, 9)))].into());
+        for (kind, resources, topic, allowed) in [
+            (Kind::Write, &["TopicA/up/+"][..], "TopicA/p2p/GID_Test@@@2", true),
+            (Kind::Write, &["TopicA"], "TopicA/p2p/GID_Test@@@2", true),
+            (Kind::Write, &["+/up"], "TopicB/p2p/GID_Test@@@2", true),
+            (Kind::Write, &["TopicA/up", "TopicB/up"], "TopicB/p2p/GID_Test@@@2", true),
+            (Kind::Write, &["TopicA/up"], "TopicB/p2p/GID_Test@@@2", false),
+            (Kind::Read, &["TopicA/up"], "TopicA/p2p/GID_Test@@@2", false),
+            (Kind::Write, &["TopicA/up"], "TopicA/down", false),
+            (Kind::Write, &["TopicA/up"], "TopicA/p2p", false),
+            (Kind::Write, &["TopicA/up"], "TopicA/p2p/", false),
+            (Kind::Write, &["TopicA/up"], "TopicA/p2p/GID_Test@@@2/x", false),
+            (Kind::Write, &["TopicA/up"], "TopicA/live/p2p/GID_Test@@@2", false),
+            (Kind::Write, &["$x/up"], "$x/p2p/GID_Test@@@2", false),
+            // The access key must have the topic itself.
+            (Kind::Write, &["TopicC/up"], "TopicC/p2p/GID_Test@@@2", false),
+        ] {
+            let accepted = Accepted { mode: Mode::Token, permission: &all, tokens: held(kind, resources) };
+            let answer = accepted.may("GID_Test@@@1", Action::Publish, topic, true);
+            assert_eq!(answer.is_ok(), allowed, "{kind:?} {resources:?} {topic}: {answer:?}");
+        }
+    }
 
     #[test]
     fn a_token_reads_what_is_sent_to_others_only_where_it_names_that() {
