@@ -2,7 +2,7 @@
 
 mod logins;
 
-pub use logins::{ask, log_in};
+pub use logins::{ask, log_in, query};
 use rocketbridge::{
     lmq::{
         credentials::Tokens,

@@ -1,4 +1,4 @@
-//! Any bytes as a login, as what a client wants to do, and as what a broker asks.
+//! Any bytes as a login, as what a client wants to do, as what a broker asks, and as a status query.
 
 use std::{collections::BTreeSet, sync::LazyLock};
 
@@ -6,7 +6,9 @@ use rocketbridge::{
     http::login::fields,
     lmq::{
         login::{Action, Login, Rules},
+        parameters,
         signature::is_valid,
+        status_query::{self, Kind as Question, Refusal},
         token::{Grant, Invalid, Kind, TokenId},
     },
     logins::form::{self, About, Fields},
@@ -43,6 +45,16 @@ pub fn log_in(data: &[u8]) {
             assert!(!may || action == Action::Publish || !others || client_id == "G@@@other", "{topic}");
         }
     }
+}
+
+/// Asks who is online with a query string. Nobody is answered without the secret, or told more than that.
+pub fn query(data: &[u8]) {
+    let Some((kind, rest)) = data.split_first() else { return };
+    let Some(parameters) = parameters::split(&String::from_utf8_lossy(rest)) else { return };
+    let kind = Question::ALL[usize::from(*kind) % Question::ALL.len()];
+    let refused = status_query::check(kind, &parameters, Some("i"), &CREDENTIALS, 1_566_000_000_000).unwrap_err();
+    let told = matches!(refused, Refusal::Missing(_) | Refusal::Parameter { .. } | Refusal::Signature);
+    assert!(told, "{refused:?}");
 }
 
 fn grant() -> Grant {
