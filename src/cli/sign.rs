@@ -19,6 +19,8 @@ use crate::{
         login::Username,
         parameters::{self, ACCESS_KEY, INSTANCE, SIGNATURE},
         signature::{canonical, sign},
+        status_query::Kind,
+        token_request::Call,
     },
     mqtt,
     settings::{LmqLogin, Secret},
@@ -265,10 +267,10 @@ impl Status {
         let secret = self.signer.secret(settings)?;
         let access_key = self.signer.access_key.as_deref().context("give `--access-key`")?;
         let timestamp = self.timestamp.unwrap_or_else(epoch_millis).to_string();
-        let path = if self.client_ids.len() == 1 { "/route/clientId/get" } else { "/route/clientId/batchGet" };
+        let kind = if self.client_ids.len() == 1 { Kind::Client } else { Kind::Clients };
         let mut signed = vec![(ACCESS_KEY, access_key), (INSTANCE, &self.instance), ("timestamp", &timestamp)];
         signed.extend(self.client_ids.iter().map(|client_id| ("resource", client_id.as_str())));
-        Ok(request("GET", path, &secret, &signed, &[]))
+        Ok(request("GET", kind.path(), &secret, &signed, &[]))
     }
 }
 
@@ -291,22 +293,22 @@ impl Token {
                 ];
                 Ok(request(
                     "POST",
-                    "/token/apply",
+                    Call::Apply.path(),
                     &secret,
                     &signed,
                     &[("proxyType", "MQTT"), (ACCESS_KEY, access_key)],
                 ))
             }
-            Self::Revoke { signer, given } => of_token("/token/revoke", signer, given, settings),
-            Self::Query { signer, given } => of_token("/token/query", signer, given, settings),
+            Self::Revoke { signer, given } => of_token(Call::Revoke, signer, given, settings),
+            Self::Query { signer, given } => of_token(Call::Query, signer, given, settings),
         }
     }
 }
 
-fn of_token(path: &str, signer: &Signer, given: &GivenToken, settings: &Path) -> anyhow::Result<Columns> {
+fn of_token(call: Call, signer: &Signer, given: &GivenToken, settings: &Path) -> anyhow::Result<Columns> {
     let (secret, token) = (signer.secret(settings)?, given.read()?);
     let access_key = signer.access_key.as_deref().context("give `--access-key`")?;
-    Ok(request("POST", path, &secret, &[("token", token.reveal())], &[(ACCESS_KEY, access_key)]))
+    Ok(request("POST", call.path(), &secret, &[("token", token.reveal())], &[(ACCESS_KEY, access_key)]))
 }
 
 /// A request as a caller sends it. `also` is sent and not signed.

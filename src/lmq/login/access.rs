@@ -18,12 +18,14 @@ use super::{Accepted, Refusal};
 use crate::{
     lmq::{
         notice::GROUP_END,
+        p2p,
         token::{
             Kind,
             system_topics::{EXPIRES, INVALID, UPLOAD},
         },
     },
     mapping::pattern::{MAX_TOPIC_BYTES, Pattern},
+    message::Topic,
 };
 
 /// Where clients of the contract publish whatever their permission is.
@@ -122,13 +124,11 @@ pub fn is_own_p2p(filter: &Pattern, client_id: &str) -> bool {
 
 /// Whether a topic is `<parent>/p2p/<clientId>`, and a filter has the same parent topic.
 fn is_p2p_beside(topic: &str, filter: &Pattern) -> bool {
-    let levels: Vec<_> = topic.split('/').collect();
-    match levels[..] {
-        [parent, P2P, client_id] if !client_id.is_empty() && !parent.starts_with('$') => {
-            filter.levels().next().flatten().is_none_or(|level| level == parent)
-        }
-        _ => false,
-    }
+    let topic = Topic::from_mqtt(topic);
+    // LMQ-5.1: a client id is one level.
+    let to_one = p2p::target(&topic).is_some_and(|client_id| !client_id.contains('/'));
+    let parent = topic.parent();
+    to_one && !parent.starts_with('$') && filter.levels().next().flatten().is_none_or(|level| level == parent)
 }
 
 /// Whether a filter is for nothing but what is sent to clients alone.
