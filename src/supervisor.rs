@@ -10,6 +10,7 @@ pub mod replay;
 mod task;
 mod thread;
 pub mod tokens;
+mod trouble;
 
 use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
 

@@ -68,7 +68,7 @@ pub async fn run(from: From, told: mpsc::Sender<Tailed>) {
         model: Model::Broadcasting,
     };
     let tail = Arc::new(Tail { client, member, from, told });
-    let (mut reading, mut tasks) = (HashSet::new(), JoinSet::new());
+    let (mut reading, mut tasks, mut faulty) = (HashSet::new(), JoinSet::new(), false);
     let mut period = interval(PERIOD);
     period.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -76,7 +76,9 @@ pub async fn run(from: From, told: mpsc::Sender<Tailed>) {
             () = tail.told.closed() => return,
             Some(_) = pushes.recv() => {}
             _ = period.tick() => {
-                if let Err(error) = tail.look(&mut reading, &mut tasks).await {
+                let well = tail.look(&mut reading, &mut tasks, faulty).await;
+                faulty = well.is_err();
+                if let Err(error) = well {
                     let _gone = tail.told.send(Tailed::Fault { queue: None, reason: error.to_string() }).await;
                     period.reset_after(PAUSE);
                 }
@@ -100,8 +102,14 @@ struct Tail {
 }
 
 impl Tail {
-    /// Says that we are there, and begins to read queues that are new.
-    async fn look(self: &Arc<Self>, reading: &mut HashSet<Queue>, tasks: &mut JoinSet<()>) -> Result<(), CallError> {
+    /// Says that we are there, and begins to read queues that are new. Whether the last look was `faulty`: this one is
+    /// told of, then.
+    async fn look(
+        self: &Arc<Self>,
+        reading: &mut HashSet<Queue>,
+        tasks: &mut JoinSet<()>,
+        faulty: bool,
+    ) -> Result<(), CallError> {
         let limit = self.from.cluster.request_timeout;
         let route = self.client.route(&self.member.topic).await?;
         let queues = route.readable();
@@ -111,7 +119,7 @@ impl Tail {
             let _late = self.client.call(&broker, self.member.heartbeat(), limit).await;
         }
         let fresh: Vec<Queue> = queues.iter().filter(|queue| !reading.contains(*queue)).cloned().collect();
-        if !fresh.is_empty() {
+        if faulty || !fresh.is_empty() {
             let _gone = self.told.send(Tailed::Queues(queues)).await;
         }
         for queue in fresh {

@@ -18,7 +18,10 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::Shared;
+use super::{
+    Shared,
+    trouble::{TailTrouble, Trouble},
+};
 use crate::{
     clock::epoch_millis,
     delivery::Tailed,
@@ -58,7 +61,7 @@ pub(super) async fn keep(
     restore(&board, &path);
     let (told, mut heard) = mpsc::channel(WAITING);
     let mut tails = JoinSet::new();
-    let (mut read, mut faults, mut running) = (Topics::new(), BTreeMap::new(), Vec::new());
+    let (mut read, mut troubles, mut running) = (Topics::new(), BTreeMap::new(), Vec::new());
     let (mut tick, mut snapshot) = (interval(TICK), interval(SNAPSHOT));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     snapshot.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -73,7 +76,7 @@ pub(super) async fn keep(
                 read = begin(&shared, &running, read, (&mut tails, &mut heard, &told)).await;
             }
             Some((topic, tailed)) = heard.recv() => {
-                say(&mut faults, &topic, &tailed);
+                troubles.entry(topic.clone()).or_insert_with(|| trouble(&topic)).take(&tailed);
                 board.tailed(&topic, &tailed, epoch_millis());
             }
             _ = tick.tick() => {
@@ -113,20 +116,13 @@ async fn begin(
     topics
 }
 
-/// Says once why the notices of a topic cannot be read, and once that they can.
-fn say(faults: &mut BTreeMap<String, String>, topic: &str, tailed: &Tailed) {
-    match tailed {
-        Tailed::Fault { reason, .. } if faults.get(topic) != Some(reason) => {
-            warn!(topic, reason, "notices cannot be read: who is online is unknown");
-            faults.insert(topic.to_owned(), reason.clone());
-        }
-        Tailed::Read { .. } | Tailed::AtEnd(_) | Tailed::Well(_) => {
-            if faults.remove(topic).is_some() {
-                info!(topic, "notices are read again");
-            }
-        }
-        Tailed::Fault { .. } | Tailed::Queues(_) => {}
-    }
+/// What is said of reading a topic of notices.
+fn trouble(topic: &str) -> TailTrouble {
+    TailTrouble::new(Trouble::new(
+        topic,
+        "notices cannot be read: who is online is unknown unless this is soon over",
+        "notices are read again",
+    ))
 }
 
 /// Reads one topic on, from where the board is. Not before its routes have told what was missed: a topic that was read to

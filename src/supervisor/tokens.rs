@@ -2,18 +2,20 @@
 //!
 //! It must never call something told before RocketMQ has it. What it cannot do now it does later: the metrics show it.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{mpsc, oneshot},
     time::{MissedTickBehavior, interval, sleep, timeout},
 };
-use tracing::{info, warn};
+use tracing::warn;
 
-use super::thread;
+use super::{
+    thread,
+    trouble::{TailTrouble, Trouble},
+};
 use crate::{
     clock::epoch_millis,
-    delivery::Tailed,
     rocketmq::{sink::post::Poster, tail},
     settings::{Settings, TokenTopic},
     telemetry::Telemetry,
@@ -35,6 +37,8 @@ const TO_STOP: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(500);
 /// The longest between looks for what is to be told again.
 const LOOK: Duration = Duration::from_secs(30);
+/// What is said when they hear of each other again.
+const OVER: &str = "replicas tell each other of tokens again";
 
 /// Keeps the tokens, on a thread of its own.
 pub fn keep(tokens: Arc<Tokens>, settings: Arc<Settings>, telemetry: Telemetry) -> Kept {
@@ -76,7 +80,8 @@ impl Kept {
 /// Tells the others of what they do not know, or were told long ago.
 async fn tell(tokens: &Tokens, TokenTopic { cluster, topic }: &TokenTopic) {
     let mut poster = Poster::new(cluster.clone(), GROUP, topic);
-    let mut trouble = Trouble::new("other replicas are not told of tokens: what is revoked here counts there");
+    let mut trouble =
+        Trouble::new(topic, "other replicas are not told of tokens: what is revoked here counts there", OVER);
     loop {
         let done = match tokens.to_tell(epoch_millis()).await {
             Ok(Some((body, entries))) => match poster.post(&message(topic, body)).await {
@@ -106,25 +111,12 @@ async fn hear(tokens: &Tokens, TokenTopic { cluster, topic }: &TokenTopic) {
         group: GROUP.to_owned(),
         positions: tokens.positions(),
     };
-    let mut trouble =
-        Trouble::new("what other replicas tell of tokens cannot be read: what is revoked there counts here");
-    let mut faulty = BTreeSet::new();
+    let unheard = "what other replicas tell of tokens cannot be read: what is revoked there counts here";
+    let mut trouble = TailTrouble::new(Trouble::new(topic, unheard, OVER));
     let (pieces, unstored) = mpsc::channel(UNSTORED);
     let take = async move {
         while let Some(tailed) = heard.recv().await {
-            match &tailed {
-                Tailed::Fault { queue, reason } => {
-                    faulty.insert(queue.clone());
-                    trouble.is(reason);
-                }
-                Tailed::Queues(_) => drop(faulty.remove(&None)),
-                Tailed::Read { queue, .. } | Tailed::AtEnd(queue) | Tailed::Well(queue) => {
-                    faulty.remove(&Some(queue.clone()));
-                }
-            }
-            if faulty.is_empty() {
-                trouble.over();
-            }
+            trouble.take(&tailed);
             let (piece, bad) = tokens.tailed(tailed, epoch_millis());
             for error in bad {
                 warn!(topic, %error, "a message there is passed over");
@@ -171,34 +163,11 @@ async fn look_after(tokens: &Tokens, telemetry: &Telemetry, shared: bool, mut st
     while tokens.save().await.is_ok_and(|more| more) {}
 }
 
-/// Says once what is wrong, by the first reason, and once that it is over.
-struct Trouble {
-    what: &'static str,
-    said: bool,
-}
-
-impl Trouble {
-    fn new(what: &'static str) -> Self {
-        Self { what, said: false }
-    }
-
-    fn is(&mut self, reason: &str) {
-        if !std::mem::replace(&mut self.said, true) {
-            warn!(reason, "{}", self.what);
-        }
-    }
-
-    fn over(&mut self) {
-        if std::mem::take(&mut self.said) {
-            info!("replicas tell each other of tokens again");
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
+        delivery::Tailed,
         lmq::{
             token::{Invalid, Kind},
             token_request::Apply,
