@@ -54,7 +54,9 @@ pub(super) async fn faults(rocketmq: &RocketMq, history: &[Connection], lossy: b
             }
             continue;
         };
-        let Some(place) = ends.iter().position(|end| fits(*end, &tags, lossy)) else {
+        // A client may have used one address twice: the connection that fits exactly is the channel's.
+        let place = |lossy| ends.iter().position(|end| fits(*end, &tags, lossy));
+        let Some(place) = place(false).or_else(|| place(lossy)) else {
             faults.push(format!("{id} of {whose:?}, which ended {ends:?}: {:?}", channel.told));
             continue;
         };
