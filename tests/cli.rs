@@ -169,9 +169,12 @@ async fn check_connect_and_retire_talk_to_the_brokers() {
 fn check_connect_names_brokers_that_do_not_answer_also_where_only_messages_choose_the_topic() {
     let by_message = MAPPING.replace("to.rocketmq = \"plant\"", "to.rocketmq = \"plant_{line}\"");
     let by_message = by_message.split("[[route.test]]").next().unwrap();
-    let answer = run(SETTINGS, by_message, &["check", "--connect"]);
+    let status = "[[status]]\nname = \"who\"\nfrom.events = \"rmqtt\"\n";
+    let settings = format!("{SETTINGS}\n[mqtt.edge.api]\nurl = \"http://127.0.0.1:1\"\n");
+    let answer = run(&settings, &format!("{by_message}{status}"), &["check", "--connect"]);
     for words in [
         "PROBLEM: mqtt://127.0.0.1:1: cannot connect: Connection refused",
+        "HTTP interface of the broker of who (http://127.0.0.1:1)\n  clients  PROBLEM: cannot connect: Connection refused",
         "plant_*  PROBLEM: no connection to 127.0.0.1:1: Connection refused",
         "exit code 1",
     ] {

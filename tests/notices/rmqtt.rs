@@ -43,6 +43,9 @@ async fn the_list_of_clients_tells_what_no_event_has_told() {
     let settings = format!("{settings}[mqtt.edge.api]\nurl = \"http://127.0.0.1:{}\"\n", rmqtt.api_port);
     let route = "[[status]]\nname = \"who\"\nfrom.events = \"rmqtt\"\n";
     let mut bridge = Bridge::start(&settings, route).await;
+    let checked = bridge.command(&["check", "--connect"]);
+    let text = String::from_utf8_lossy(&checked.stdout).into_owned();
+    assert!(checked.status.success() && text.contains(" are listed"), "{text}");
     let mut back_end = BackEnd::of(&rocketmq).await;
     let mut first = [back_end.next().await, back_end.next().await];
     first.sort_by_key(|notice| notice.client_id.clone());

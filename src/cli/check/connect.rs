@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     cli::Columns,
     configuration::Configuration,
-    mapping::{From, Park, Route, To, translation::Produces},
+    mapping::{From, FromEvents, Park, Route, To, translation::Produces},
     message::Qos,
     mqtt::probe::{self, Report},
+    presence::api,
     rocketmq::{
         sink::{
             self,
@@ -31,6 +32,16 @@ pub(super) async fn connect(configuration: &Configuration) -> Findings {
     for broker in configuration.settings.mqtt.values() {
         if let Some(needs) = MqttNeeds::of(broker, routes) {
             mqtt(broker, &needs, &mut findings).await;
+        }
+    }
+    for route in routes {
+        if let From::Events(FromEvents { adapter, api: Some(api), .. }) = &route.from {
+            let mut lines = Columns::default();
+            match api::clients(api, *adapter).await {
+                Ok(clients) => lines.row(["clients", &format!("{} are listed", clients.len())]),
+                Err(error) => findings.problem(&mut lines, "clients", &error.to_string()),
+            }
+            findings.add(&format!("HTTP interface of the broker of {} ({})", route.name, api.url), &lines);
         }
     }
     for cluster in configuration.settings.rocketmq.values() {
