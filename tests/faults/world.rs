@@ -84,7 +84,9 @@ impl World {
             rocketmq.create_topic(topic, 4).await;
         }
         let proxy = Proxy::start(mosquitto.port).await;
-        let bridge = Bridge::start(&settings_at(proxy.port, &rocketmq.servers()), ROUTES).await;
+        // Where one of several brokers dies, the short form does not wait for it as long as others would.
+        let grace = if options.brokers > 1 { form("lane_grace = \"5s\"\n", "") } else { "" };
+        let bridge = Bridge::start(&(settings_at(proxy.port, &rocketmq.servers()) + grace), ROUTES).await;
         let down_count = Subscriber::start(Login::new(mosquitto.port, "count-down"), "down/#").await;
         let across_count = Subscriber::start(Login::new(mosquitto.port, "count-across"), "copy/#").await;
         // A publish that nobody has subscribed to is lost without a fault.

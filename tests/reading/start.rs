@@ -36,44 +36,44 @@ fn first_number(seen: &Mutex<Seen>) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs servers: scripts/test runs it"]
 async fn a_group_starts_where_it_is_told_and_goes_on_where_it_was() {
-    let rocketmq = one_broker().await;
-    rocketmq.create_topic("plant", 2).await;
-    numbered(&rocketmq, "plant", 0..5).await;
+    let rocketmq = RocketMq::shared().await;
+    rocketmq.create_topic("starts", 2).await;
+    numbered(rocketmq, "starts", 0..5).await;
 
     let seen = Arc::<Mutex<Seen>>::default();
-    let last = read(from(&rocketmq, "plant", "GID_last", Start::Last), "last", &seen, false);
+    let last = read(from(rocketmq, "starts", "GID_starts_last", Start::Last), "last", &seen, false);
     last.up().await;
-    numbered(&rocketmq, "plant", 5..8).await;
+    numbered(rocketmq, "starts", 5..8).await;
     distinct(&seen, 3).await;
     assert_eq!(first_number(&seen), 5);
     assert!(last.stop().await < Duration::from_millis(900), "an idle stop is quick");
 
-    numbered(&rocketmq, "plant", 8..10).await;
-    let again = read(from(&rocketmq, "plant", "GID_last", Start::First), "last", &seen, false);
+    numbered(rocketmq, "starts", 8..10).await;
+    let again = read(from(rocketmq, "starts", "GID_starts_last", Start::First), "last", &seen, false);
     distinct(&seen, 5).await;
-    all_committed(&rocketmq, "GID_last", "plant").await;
+    all_committed(rocketmq, "GID_starts_last", "starts").await;
     assert_eq!(seen.lock().unwrap().tally.arrivals, 5, "a clean stop leaves nothing to come twice");
 
     // Queues that are added later are read from their first message, whatever `from.start` says.
-    rocketmq.create_topic("plant", 4).await;
-    let late = json!({ "topic": "plant", "body": BASE64.encode(body(1, 0, 32)), "properties": {}, "queue": 3 });
+    rocketmq.create_topic("starts", 4).await;
+    let late = json!({ "topic": "starts", "body": BASE64.encode(body(1, 0, 32)), "properties": {}, "queue": 3 });
     // The producer hears of new queues at its next look at the route.
     eventually("the new queue takes a message", PATIENCE, || async { rocketmq.ask("send", late.clone()).await.ok() })
         .await;
     again.kill();
-    let third = read(from(&rocketmq, "plant", "GID_last", Start::Last), "last", &seen, false);
+    let third = read(from(rocketmq, "starts", "GID_starts_last", Start::Last), "last", &seen, false);
     distinct(&seen, 6).await;
     third.stop().await;
 
     let all = Arc::<Mutex<Seen>>::default();
-    let first = read(from(&rocketmq, "plant", "GID_first", Start::First), "first", &all, false);
+    let first = read(from(rocketmq, "starts", "GID_starts_first", Start::First), "first", &all, false);
     distinct(&all, 11).await;
     first.stop().await;
 
-    let cluster = from(&rocketmq, "plant", "GID_first", Start::First).cluster;
-    source::retire(cluster, "GID_first").await.unwrap();
+    let cluster = from(rocketmq, "starts", "GID_starts_first", Start::First).cluster;
+    source::retire(cluster, "GID_starts_first").await.unwrap();
     let anew = Arc::<Mutex<Seen>>::default();
-    let reborn = read(from(&rocketmq, "plant", "GID_first", Start::First), "first", &anew, false);
+    let reborn = read(from(rocketmq, "starts", "GID_starts_first", Start::First), "first", &anew, false);
     distinct(&anew, 11).await;
     reborn.stop().await;
 }
@@ -134,10 +134,10 @@ async fn old_messages_are_no_new_ones_when_the_cluster_starts_with_the_reader() 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs servers: scripts/test runs it"]
 async fn messages_of_a_java_producer_come_as_they_were() {
-    let rocketmq = one_broker().await;
-    rocketmq.create_topic("cmd", 1).await;
+    let rocketmq = RocketMq::shared().await;
+    rocketmq.create_topic("as-it-was", 1).await;
     let seen = Arc::<Mutex<Seen>>::default();
-    let mut from = from(&rocketmq, "cmd", "GID_cmd", Start::First);
+    let mut from = from(rocketmq, "as-it-was", "GID_as_it_was", Start::First);
     // The two strings have the same Java hash, by which brokers filter.
     from.tags = vec!["Aa".into(), "urgent".into()];
     let large: Vec<u8> = b"over four kilobytes, so the Java client compresses it. ".repeat(400);
@@ -146,7 +146,7 @@ async fn messages_of_a_java_producer_come_as_they_were() {
         [("BB", b"not for us".to_vec()), ("Aa", large.clone()), ("other", vec![1]), ("urgent", vec![0, 255])]
     {
         let send = Send {
-            topic: "cmd",
+            topic: "as-it-was",
             body: &body,
             tag: Some(tag),
             keys: Some("k1 k2"),
@@ -155,12 +155,12 @@ async fn messages_of_a_java_producer_come_as_they_were() {
         };
         rocketmq.send(&send).await;
     }
-    let reader = read(from, "cmd", &seen, true);
+    let reader = read(from, "as-it-was", &seen, true);
     eventually("both came", PATIENCE, || async { (seen.lock().unwrap().deliveries.len() == 2).then_some(()) }).await;
     reader.stop().await;
     let seen = seen.lock().unwrap();
     let message = &seen.deliveries[0].message;
-    assert_eq!((message.topic.as_str(), message.qos), ("cmd/line/7", Qos::ExactlyOnce));
+    assert_eq!((message.topic.as_str(), message.qos), ("as-it-was/line/7", Qos::ExactlyOnce));
     assert_eq!((message.tag.as_deref(), message.keys.as_deref()), (Some("Aa"), Some("k1 k2")));
     assert_eq!(message.client_id.as_deref(), Some("GID_a@@@1"));
     assert_eq!(message.user_properties, [("color".to_owned(), "red".to_owned())]);
@@ -171,7 +171,7 @@ async fn messages_of_a_java_producer_come_as_they_were() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs servers: scripts/test runs it"]
 async fn a_backlog_drains_quickly_and_is_committed() {
-    let rocketmq = one_broker().await;
+    let rocketmq = RocketMq::shared().await;
     rocketmq.create_topic("many", 8).await;
     let count = 50_000;
     let load = Load {
@@ -187,7 +187,7 @@ async fn a_backlog_drains_quickly_and_is_committed() {
     rocketmq.produce(&load).finished().await;
     let seen = Arc::<Mutex<Seen>>::default();
     let (began, used) = (std::time::Instant::now(), ticks());
-    let reader = read(from(&rocketmq, "many", "GID_many", Start::First), "many", &seen, false);
+    let reader = read(from(rocketmq, "many", "GID_many", Start::First), "many", &seen, false);
     distinct(&seen, count).await;
     eprintln!("{count} messages drained in {:?}, {} ticks of CPU (10 ms)", began.elapsed(), ticks() - used);
     reader.stop().await;
