@@ -7,8 +7,8 @@ use std::{
 
 use rocketbridge::mapping::Start;
 
-use super::{Seen, distinct, from, read};
-use crate::servers::{judge::Load, rocketmq::RocketMq};
+use super::{Seen, distinct, from, one_broker, read};
+use crate::servers::judge::Load;
 
 fn load(topic: &str, count: u64) -> Load {
     Load { topic: topic.into(), count, keys: 50, size: 64, batch: 16, rate: 1_500, tag: None, second: None }
@@ -17,10 +17,10 @@ fn load(topic: &str, count: u64) -> Load {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs servers: scripts/test runs it"]
 async fn a_java_consumer_and_a_source_share_a_group() {
-    let rocketmq = RocketMq::shared().await;
+    let rocketmq = one_broker().await;
     rocketmq.create_topic("mixed", 4).await;
     let seen = Arc::<Mutex<Seen>>::default();
-    let reader = read(from(rocketmq, "mixed", "GID_mixed", Start::First), "mixed", &seen, false);
+    let reader = read(from(&rocketmq, "mixed", "GID_mixed", Start::First), "mixed", &seen, false);
     reader.up().await;
     let count = 12_000;
     let producing = rocketmq.produce(&load("mixed", count));
