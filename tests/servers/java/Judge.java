@@ -387,6 +387,8 @@ public final class Judge {
         consumer.setInstanceName("judge-consumer-" + job);
         consumer.setUseTLS(r.getBooleanValue("tls"));
         consumer.setConsumeFromWhere(ConsumeFromWhere.CONSUME_FROM_FIRST_OFFSET);
+        // Else a message whose listener has not returned yet is not committed at the end.
+        consumer.setAwaitTerminationMillisWhenShutdown(10_000);
         consumer.subscribe(r.getString("topic"), r.containsKey("tags") ? r.getString("tags") : "*");
         consumer.registerMessageListener((MessageListenerOrderly) (messages, context) -> {
             for (MessageExt message : messages) {
