@@ -53,6 +53,8 @@ struct Shared {
     holds: Mutex<Holds>,
     /// Something has changed that membership should look at now.
     wake: Notify,
+    /// Something has been settled that may be committed.
+    settled: Notify,
 }
 
 impl Shared {
@@ -74,8 +76,17 @@ impl Shared {
         };
         let pull_most = limits.messages.clamp(1, PULL_MOST);
         let batch_bytes = limits.bytes / BATCH_PART;
-        let shared =
-            Self { client, member, from, pull_most, batch_bytes, state, holds: Mutex::default(), wake: Notify::new() };
+        let shared = Self {
+            client,
+            member,
+            from,
+            pull_most,
+            batch_bytes,
+            state,
+            holds: Mutex::default(),
+            wake: Notify::new(),
+            settled: Notify::new(),
+        };
         (Arc::new(shared), pushes)
     }
 
@@ -122,6 +133,7 @@ async fn settle(shared: &Shared, settled: &mut mpsc::UnboundedReceiver<Vec<Ticke
         while let Ok(tickets) = settled.try_recv() {
             holds.settle(&tickets);
         }
+        shared.settled.notify_one();
     }
 }
 

@@ -14,11 +14,10 @@ use super::{
 };
 use crate::{message::Queue, rocketmq::offsets::Hold};
 
-/// How often offsets are committed while there is something to commit: what has been stored since then comes twice after
-/// a kill.
+/// How often offsets are committed while messages are settled: what has been stored since then comes twice after a kill.
 const PERIOD: Duration = Duration::from_millis(200);
-/// The same after a commit that was not confirmed.
-const RETRY: Duration = Duration::from_secs(1);
+/// Between looks while nothing is, and after a commit that was not confirmed.
+const REST: Duration = Duration::from_secs(1);
 /// How long the last commit may take.
 const LAST_COMMIT: Duration = Duration::from_secs(1);
 /// How long saying goodbye may take after it.
@@ -26,16 +25,19 @@ const GOODBYE: Duration = Duration::from_millis(500);
 
 /// Commits in the background, for ever.
 pub(super) async fn keep(shared: &Arc<Shared>) {
-    let mut pause = PERIOD;
     loop {
-        sleep(pause).await;
+        if timeout(REST, shared.settled.notified()).await.is_ok() {
+            sleep(PERIOD).await;
+        }
         let due = due_with_sure_lock(&shared.holds());
         let all = due.len();
         let done = commit_all(shared, due).await;
-        pause = if done == all { PERIOD } else { RETRY };
         shared.state.retried.inc_by((all - done) as u64);
         let lag = shared.holds().lag();
         shared.state.lag(i64::try_from(lag).unwrap_or(i64::MAX));
+        if done < all {
+            sleep(REST).await;
+        }
     }
 }
 
