@@ -25,7 +25,8 @@ async fn reading_goes_on_after_the_broker_was_killed() {
     rocketmq.create_topic("kill", 4).await;
     let seen = Arc::<Mutex<Seen>>::default();
     let reader = read(from(&rocketmq, "kill", "GID_kill", Start::First), "kill", &seen, false);
-    let count = 10_000;
+    // More than can be read before the second kill, however slowly the broker comes back.
+    let count = 40_000;
     let producing = rocketmq.produce(&load("kill", count, 1_500));
     for _ in 0..2 {
         tokio::time::sleep(Duration::from_secs(1)).await;
